@@ -1,0 +1,127 @@
+/** Every figure that we quote, reproducible: `npm run bench`. README.md beside it says how to read and to add one. */
+import { writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { isMet, resultText } from "./report.ts";
+import { startGenerator } from "./rounds.ts";
+import type { Row } from "./row.ts";
+import { mlpCreate } from "./rows/mlp-create.ts";
+
+const ROWS: readonly Row[] = [mlpCreate];
+
+const HELP = `npm run bench -- [options]
+
+Runs the rows below against their floors, on this machine and over loopback alone, and prints the figures.
+Exits with 1 when a goal is missed.
+
+  --only <row,…>       these rows only
+  --in-flight <n,…>    calls in flight, a table for each (default 64)
+  --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
+  --seconds <n>        length of one round (default 2)
+  --rounds <n>         rounds per target, taken in turn (default 5)
+  --json <file>        writes the figures there too
+  --help
+
+Rows:
+${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
+
+class UsageError extends Error {}
+
+function numbers(option: string, text: string, max: number): readonly number[] {
+  return text.split(",").map((item) => {
+    const value = Number(item);
+    if (item.trim() === "" || !(value > 0 && value <= max)) {
+      throw new UsageError(`--${option} takes numbers above 0 and up to ${max}, not ${JSON.stringify(item)}`);
+    }
+    return value;
+  });
+}
+
+function wholes(option: string, text: string, max: number): readonly number[] {
+  const values = numbers(option, text, max);
+  if (!values.every(Number.isInteger)) throw new UsageError(`--${option} takes whole numbers, not ${text}`);
+  return values;
+}
+
+function pickRows(only: string | undefined): readonly Row[] {
+  if (only === undefined) return ROWS;
+  return only.split(",").map((name) => {
+    const row = ROWS.find((candidate) => candidate.name === name);
+    if (!row)
+      throw new UsageError(`there is no row ${name}; there are: ${ROWS.map((r) => r.name).join(", ")}`);
+    return row;
+  });
+}
+
+function readOptions(argv: readonly string[]) {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      only: { type: "string" },
+      "in-flight": { type: "string", default: "64" },
+      workers: { type: "string", default: "1" },
+      seconds: { type: "string", default: "2" },
+      rounds: { type: "string", default: "5" },
+      json: { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const [seconds = 2] = numbers("seconds", values.seconds, 600);
+  const [rounds = 5] = wholes("rounds", values.rounds, 1000);
+  return {
+    help: values.help,
+    rows: pickRows(values.only),
+    inFlight: wholes("in-flight", values["in-flight"], 4096),
+    workers: wholes("workers", values.workers, 256),
+    seconds,
+    rounds,
+    json: values.json,
+  };
+}
+
+/** Figures mean nothing without the machine that made them. */
+function machine(): Readonly<Record<string, string>> {
+  return {
+    cpu: `${availableParallelism()} × ${cpus()[0]?.model ?? "unknown"}`,
+    memory: `${(totalmem() / 1024 ** 3).toFixed(1)} GiB`,
+    node: `${process.version} on ${process.platform} ${process.arch}`,
+  };
+}
+
+async function main(): Promise<void> {
+  const { help, rows, inFlight, workers, seconds, rounds, json } = readOptions(process.argv.slice(2));
+  if (help) {
+    console.log(HELP);
+    return;
+  }
+  const facts = machine();
+  console.log(Object.values(facts).join(", "));
+  const progress = (text: string): void => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  };
+  const report: Record<string, unknown>[] = [];
+  let missed = false;
+  for (const row of rows) {
+    await using generator = startGenerator();
+    console.log(`\n${row.name}: ${row.title}`);
+    const result = await row.run({ generator, inFlight, workers, seconds, rounds, progress });
+    progress("");
+    console.log(resultText(result));
+    report.push({ row: row.name, ...result });
+    if (!result.goals.every(isMet)) missed = true;
+  }
+  if (json !== undefined) {
+    await writeFile(json, `${JSON.stringify({ machine: facts, rows: report }, null, 2)}\n`);
+  }
+  if (missed) process.exitCode = 1;
+}
+
+function isUsageError(error: unknown): error is Error {
+  if (error instanceof UsageError) return true;
+  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+}
+
+main().catch((error: unknown) => {
+  console.error(isUsageError(error) ? `${error.message}\n\n${HELP}` : error);
+  process.exitCode = 2;
+});

@@ -1,0 +1,60 @@
+/** The bench's figures as text. */
+import type { Measurement } from "./rounds.ts";
+import type { Goal, RowResult, Table } from "./row.ts";
+import type { Spread } from "./statistics.ts";
+
+const whole = (value: number): string => (Number.isNaN(value) ? "n/a" : value.toFixed(0));
+const milliseconds = (micros: number): string => (micros / 1000).toFixed(2);
+const ranged = ({ median, min, max }: Spread): string => `${whole(median)} (${whole(min)}–${whole(max)})`;
+
+type Column = readonly [heading: string, cell: (m: Measurement, floor: Measurement) => string];
+
+const COLUMNS: readonly Column[] = [
+  ["", (m) => m.name],
+  ["answers/s (min–max)", (m) => ranged(m.rate)],
+  ["of floor", (m, floor) => (m.rate.median / floor.rate.median).toFixed(2)],
+  ["p50 ms", (m) => milliseconds(m.p50.median)],
+  ["p95", (m) => milliseconds(m.p95.median)],
+  ["p99", (m) => milliseconds(m.p99.median)],
+  ["CPU µs/answer: main", (m) => whole(m.mainCpu.median)],
+  ["workers", (m) => whole(m.workerCpu.median)],
+  ["generator", (m) => whole(m.generatorCpu.median)],
+  ["answers", (m) => whole(m.requests)],
+  ["checked", (m) => whole(m.checked)],
+];
+
+export function tableText({ title, measurements }: Table): string {
+  const [floor] = measurements;
+  if (!floor) return title;
+  const lines = [
+    COLUMNS.map(([heading]) => heading),
+    ...measurements.map((m) => COLUMNS.map(([, cell]) => cell(m, floor))),
+  ];
+  const widths = COLUMNS.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const texts = lines.map((line) =>
+    line
+      // Names are read from the left, figures compared from the right.
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+      )
+      .join("  ")
+      .trimEnd(),
+  );
+  return [title, ...texts.map((line) => `  ${line}`)].join("\n");
+}
+
+export function isMet({ value, atLeast }: Goal): boolean {
+  return value >= atLeast;
+}
+
+export function resultText({ settings, tables, goals }: RowResult): string {
+  const width = Math.max(...Object.keys(settings).map((name) => name.length));
+  return [
+    ...Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
+    ...tables.map((table) => `\n${tableText(table)}`),
+    ...goals.map(
+      (goal) =>
+        `\n${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(3)}, goal at least ${goal.atLeast}`,
+    ),
+  ].join("\n");
+}

@@ -1,0 +1,87 @@
+/** Models, their versions, and what an `auspex.json` says of one. */
+import type { JsonObject } from "./payload.ts";
+import { CATALOGUE_OWNER, type Principal } from "./principal.ts";
+
+export const TASKS = ["image-classification", "image-multi-label", "tensor"] as const;
+export type Task = (typeof TASKS)[number];
+
+export const RUNTIMES = ["tfjs-node-gpu", "onnxruntime", "tfjs-node", "tfjs-wasm"] as const;
+export type RuntimeName = (typeof RUNTIMES)[number];
+
+/** One part of `owner/name`. */
+export const NAME_PART = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** What a caller asks for: the latest ready version when `version` is undefined. */
+export interface ModelRef {
+  readonly owner: string;
+  readonly name: string;
+  readonly version: number | undefined;
+}
+
+/** Reads `owner/name` or `owner/name:version`; undefined when the text has neither form. */
+export function parseModelRef(text: string): ModelRef | undefined {
+  const match = /^([^/:]{1,64})\/([^/:]{1,64})(?::([1-9][0-9]{0,8}))?$/.exec(text);
+  if (!match?.[1] || !match[2] || !NAME_PART.test(match[1]) || !NAME_PART.test(match[2])) return undefined;
+  return { owner: match[1], name: match[2], version: match[3] ? Number(match[3]) : undefined };
+}
+
+/** Whether the principal may see and run models of this owner. */
+export function mayUse(principal: Principal, owner: string): boolean {
+  return principal.open || owner === CATALOGUE_OWNER || owner === principal.name;
+}
+
+/** Whether the principal may publish and delete under this owner. */
+export function mayPublish(principal: Principal, owner: string): boolean {
+  return owner !== CATALOGUE_OWNER && (principal.open || owner === principal.name);
+}
+
+/** How a picture becomes the model's input tensor. */
+export interface PictureSpec {
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** Channel values 0…255 are mapped linearly onto this range, e.g. [-1, 1]. */
+  readonly range: readonly [number, number];
+  readonly resize: "stretch" | "cover" | "contain";
+}
+
+/** The contents of `auspex.json`, complete: the reader fills in the defaults. */
+export interface Manifest {
+  readonly task: Task;
+  readonly description: string;
+  /** SPDX expression. */
+  readonly licence: string;
+  readonly source: string;
+  /** Class names by output index; [] for the `tensor` task. */
+  readonly labels: readonly string[];
+  /** Required for picture tasks. */
+  readonly picture: PictureSpec | null;
+  /** What still has to be applied to the model's output to get probabilities. */
+  readonly activation: "none" | "softmax" | "sigmoid";
+  readonly batchMax: number;
+  /** JSON Schema 2020-12 of the JSON input and output. */
+  readonly inputSchema: JsonObject;
+  readonly outputSchema: JsonObject;
+  /** Name of the graph node or layer whose output is the picture's embedding; null when none is known. */
+  readonly embedding: string | null;
+  /** Pins the runtime; null for the best that can run it. */
+  readonly runtime: RuntimeName | null;
+}
+
+export type VersionState =
+  | { readonly kind: "loading" }
+  | { readonly kind: "ready"; readonly runtime: RuntimeName; readonly notes: readonly string[] }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export interface ModelVersion {
+  readonly owner: string;
+  readonly name: string;
+  readonly version: number;
+  readonly state: VersionState;
+  /** null when `auspex.json` could not be read. */
+  readonly manifest: Manifest | null;
+  /** Microseconds since the epoch: when its folder was published. */
+  readonly createdAt: number;
+  /** SHA-256 over file names and bytes, lower-case hex; "" until computed. */
+  readonly digest: string;
+}

@@ -1,0 +1,13 @@
+/** Whom a credential stands for. Every row carries a principal's name, and another's row is an unknown one. */
+export interface Principal {
+  /** Also the owner name under which it publishes. */
+  readonly name: string;
+  /** The one principal of an open server: every model is its own. */
+  readonly open: boolean;
+}
+
+/** The principal of a server without API keys. */
+export const LOCAL: Principal = { name: "local", open: true };
+
+/** The owner of the catalogue's models, which are everybody's. */
+export const CATALOGUE_OWNER = "auspex";

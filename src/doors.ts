@@ -1,0 +1,46 @@
+/** Everything above store and engine: the services, and the listeners through which they are reached. */
+import type { Logger } from "pino";
+import type { Config } from "./config.ts";
+import type { Engine } from "./engine/engine.ts";
+import { createServices } from "./services/create-services.ts";
+import type { Store } from "./store/store.ts";
+import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
+import { startGrpc } from "./transports/grpc.ts";
+import { startHttp } from "./transports/http.ts";
+
+export interface Doors {
+  readonly httpPort: number;
+  readonly grpcPort: number;
+  /** Drains: nothing more is accepted, what runs may finish, the rest is left to the next start. */
+  close(): Promise<void>;
+}
+
+export interface DoorsOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly store: Store;
+  readonly engine: Engine;
+}
+
+/** Rejects with code EADDRINUSE when a port is taken. */
+export async function openDoors({ config, log, store, engine }: DoorsOptions): Promise<Doors> {
+  const services = createServices({
+    store,
+    engine,
+    config,
+    webhookBodies: { wriftai: (prediction) => JSON.stringify(renderPrediction(prediction)) },
+    log,
+  });
+  const grpc = await startGrpc({ services, config, log });
+  const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects: [wriftai] });
+  services.start();
+  return {
+    httpPort: http.port,
+    grpcPort: grpc.port,
+    async close() {
+      services.stopAccepting();
+      // The listeners drain while the runner finishes what their calls wait for.
+      await Promise.all([grpc.drain(config.DRAIN), http.drain(config.DRAIN), services.close(config.DRAIN)]);
+    },
+  };
+}

@@ -1,0 +1,287 @@
+/** Joins the engine's parts: registry, trial worker, worker pool and batcher. */
+import { AuspexError } from "../domain/error.ts";
+import { runBatch } from "./batch-run.ts";
+import { type Batch, Batcher } from "./batcher.ts";
+import type { Engine, EngineOptions, EngineStats, Job, JobResult, PictureInfo } from "./engine.ts";
+import { createModelRegistry, type FoundVersion, type RunningModelRegistry } from "./model-registry.ts";
+import { orAbort } from "./or-abort.ts";
+import type { LoadedVersion } from "./protocol.ts";
+import { taskInput } from "./task-input.ts";
+import { Ticket } from "./ticket.ts";
+import { Trial } from "./trial.ts";
+import { type Served, WorkerPool } from "./worker-pool.ts";
+import { startWorkerProcess, WorkerDied, type WorkerProcess } from "./worker-process.ts";
+
+/**
+ * Jobs per live worker that `room` asks for: two batches of the common maximum of 32, so that a worker finds the
+ * next one waiting when it is done.
+ */
+const ROOM_PER_WORKER = 64;
+
+/** Unfinished jobs past which `run` refuses: nobody who heeds `room` comes near. */
+const JOBS_MAX = 16_384;
+
+/** Leaves half to jobs that were on their way when room was asked for. */
+const ROOM_MAX = JOBS_MAX / 2;
+
+/** A picture that kills its worker twice is not looked at again. */
+const INSPECTIONS_MAX = 2;
+
+/**
+ * Resolves when every version that is found at start is ready or failed and one worker can run them all. The other
+ * workers come up behind it.
+ */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const core = new EngineCore(options);
+  try {
+    const models = await createModelRegistry({
+      modelsDir: options.modelsDir,
+      catalogueDirs: options.catalogueDirs,
+      load: (found, signal) => core.load(found, signal),
+      unload: async (owner, name, version) => core.unload(keyOf(owner, name, version)),
+      loadTimeoutMs: options.loadTimeoutMs,
+      log: options.log,
+    });
+    await core.open();
+    return engineOf(core, models);
+  } catch (error) {
+    await core.close();
+    throw error;
+  }
+}
+
+function engineOf(core: EngineCore, models: RunningModelRegistry): Engine {
+  return {
+    models,
+    run: (job) => core.run(job),
+    room: () => core.room(),
+    inspect: (bytes, signal) => core.inspect(bytes, signal),
+    liveWorkers: () => core.stats().liveWorkers,
+    onRoom: (listener) => core.onRoom(listener),
+    stats: () => core.stats(),
+    async close(graceMs) {
+      await core.drain(graceMs);
+      await Promise.all([models.close(), core.close()]);
+    },
+  };
+}
+
+function keyOf(owner: string, name: string, version: number): string {
+  return `${owner}/${name}:${version}`;
+}
+
+class EngineCore {
+  readonly #options: EngineOptions;
+  readonly #batcher = new Batcher<Ticket>();
+  readonly #served = new Map<string, Served>();
+  readonly #tickets = new Set<Ticket>();
+  readonly #listeners = new Set<() => void>();
+  readonly #pool: WorkerPool;
+  readonly #trial: Trial;
+  #isOpen = false;
+  #closing = false;
+  #announced = false;
+  #batches = 0;
+  #items = 0;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { log, loadTimeoutMs } = options;
+    const start = (): WorkerProcess =>
+      startWorkerProcess(
+        {
+          runtime: options.runtime ?? null,
+          maxPixels: options.maxPixels,
+          memoryBytes: options.workerMemoryBytes,
+        },
+        log,
+      );
+    this.#trial = new Trial(start, loadTimeoutMs);
+    this.#pool = new WorkerPool({
+      workers: options.workers,
+      start,
+      batcher: this.#batcher,
+      run: (worker, batch, served) => this.#runBatch(worker, batch, served),
+      loadTimeoutMs,
+      onChange: () => this.#announce(),
+      log,
+    });
+  }
+
+  /** Resolves when a worker takes batches. */
+  async open(): Promise<void> {
+    this.#isOpen = true;
+    this.#pool.open(this.#trial.handOver());
+    while (this.#pool.live() === 0) {
+      await new Promise<void>((resolve) => {
+        const unsubscribe = this.onRoom(() => {
+          unsubscribe();
+          resolve();
+        });
+      });
+    }
+  }
+
+  async load(found: FoundVersion, signal: AbortSignal): Promise<LoadedVersion> {
+    const { owner, name, version, folder, manifest } = found;
+    const key = keyOf(owner, name, version);
+    const loaded = await this.#trial.load({ key, folder, manifest, known: null }, signal);
+    const request = { key, folder, manifest, known: loaded.signature };
+    const isJoinable = loaded.signature.joinable;
+    const batchMax = isJoinable ? (this.#options.batchMax ?? manifest.batchMax) : 1;
+    const served: Served = { key, request, loaded, batchMax };
+    signal.throwIfAborted();
+    this.#served.set(key, served);
+    const adopted = this.#pool.add(served);
+    // Before the pool is open nobody can adopt it; the worker that has just tried it is going to be the first.
+    if (this.#isOpen) await orAbort(adopted, signal);
+    return loaded;
+  }
+
+  unload(key: string): void {
+    if (!this.#served.delete(key)) return;
+    this.#pool.drop(key);
+    for (const ticket of this.#batcher.drain(key)) ticket.fail(outOfService(key));
+  }
+
+  async run(job: Job): Promise<JobResult> {
+    if (this.#closing) throw shuttingDown();
+    const key = keyOf(job.owner, job.name, job.version);
+    const served = this.#served.get(key);
+    if (!served) throw new AuspexError("not_found", `the model version ${key} is not ready`);
+    const fault = this.#pool.fault(key);
+    if (fault) throw new AuspexError("unavailable", `no worker could load the model: ${fault}`);
+    if (this.#tickets.size >= JOBS_MAX) {
+      throw new AuspexError("resource_exhausted", `the engine has ${JOBS_MAX} jobs already`);
+    }
+    const input = taskInput(job.input, served.request.manifest, served.loaded.signature);
+    const ticket = new Ticket(key, job, input);
+    if (!ticket.settled) {
+      this.#tickets.add(ticket);
+      this.#enqueue(ticket);
+    }
+    try {
+      return await ticket.result;
+    } finally {
+      this.#tickets.delete(ticket);
+      this.#announce();
+    }
+  }
+
+  room(): number {
+    if (this.#closing) return 0;
+    let largest = 0;
+    for (const { batchMax } of this.#served.values()) largest = Math.max(largest, batchMax);
+    const perWorker = Math.max(ROOM_PER_WORKER, 2 * largest);
+    // With many workers or long batches less than they could take, for `run` must not refuse what was asked for.
+    return Math.max(0, Math.min(this.#pool.live() * perWorker, ROOM_MAX) - this.#tickets.size);
+  }
+
+  async inspect(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
+    const { loadTimeoutMs, batchTimeoutMs } = this.#options;
+    const canceled = (): AuspexError => new AuspexError("canceled", "the caller went away");
+    if (signal.aborted) throw canceled();
+    for (let attempt = 1; ; attempt++) {
+      if (this.#closing) throw shuttingDown();
+      const worker = (this.#trial.loading ? this.#pool.responsive() : undefined) ?? this.#trial.living();
+      try {
+        // It may have to wait for a load or a batch, which have limits of their own.
+        return await orAbort(worker.call("inspect", { bytes }, loadTimeoutMs + batchTimeoutMs), signal);
+      } catch (error) {
+        if (signal.aborted) throw canceled();
+        if (!(error instanceof WorkerDied)) throw error;
+        if (attempt === INSPECTIONS_MAX) {
+          throw new AuspexError("internal", "the worker died twice while looking at this picture", {
+            cause: error,
+          });
+        }
+      }
+    }
+  }
+
+  onRoom(listener: () => void): () => void {
+    // A function of its own, so that one listener given twice is two.
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
+  stats(): EngineStats {
+    return {
+      workers: this.#options.workers,
+      liveWorkers: this.#pool.live(),
+      queued: this.#batcher.size,
+      running: this.#tickets.size - this.#batcher.size,
+      batches: this.#batches,
+      items: this.#items,
+      workerDeaths: this.#pool.deaths + this.#trial.deaths,
+    };
+  }
+
+  /** No new jobs; resolves when the present ones are settled, of themselves or after the grace time. */
+  async drain(graceMs: number): Promise<void> {
+    this.#closing = true;
+    this.#announce();
+    const results = [...this.#tickets].map(({ result }) => result);
+    const timer = setTimeout(() => {
+      for (const ticket of this.#tickets) ticket.fail(shuttingDown());
+    }, graceMs);
+    await Promise.allSettled(results);
+    clearTimeout(timer);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([this.#pool.close(), this.#trial.close()]);
+  }
+
+  #enqueue(ticket: Ticket): void {
+    // Its version may have gone while it waited to run again.
+    if (!this.#served.has(ticket.key)) {
+      ticket.fail(outOfService(ticket.key));
+      return;
+    }
+    ticket.letGo = () => void this.#batcher.remove(ticket);
+    this.#batcher.add(ticket);
+    this.#pool.wake();
+  }
+
+  async #runBatch(
+    worker: WorkerProcess,
+    batch: Batch<Ticket>,
+    served: Served,
+  ): Promise<WorkerProcess["death"]> {
+    const items = batch.items.filter((ticket) => ticket.leaveQueue());
+    if (items.length === 0) return undefined;
+    this.#batches += 1;
+    this.#items += items.length;
+    const { batchTimeoutMs } = this.#options;
+    const death = await runBatch(worker, { ...batch, items }, served.loaded.signature, batchTimeoutMs);
+    if (death) {
+      for (const ticket of items) {
+        void ticket.survives(death).then((again) => {
+          if (again) this.#enqueue(ticket);
+        });
+      }
+    }
+    return death;
+  }
+
+  /** Tells the listeners, once for everything that happens in one go. */
+  #announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    queueMicrotask(() => {
+      this.#announced = false;
+      for (const listener of [...this.#listeners]) listener();
+    });
+  }
+}
+
+function shuttingDown(): AuspexError {
+  return new AuspexError("unavailable", "the server is shutting down");
+}
+
+function outOfService(key: string): AuspexError {
+  return new AuspexError("not_found", `the model version ${key} was taken out of service`);
+}

@@ -1,0 +1,219 @@
+/**
+ * One worker process as main sees it: started, called, and dead at some point, which every call that is then
+ * unanswered is told. Who replaces it is the pool's business.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { EngineLog } from "./engine.ts";
+import {
+  type CallKind,
+  type Calls,
+  type FromWorker,
+  MEMORY_SIGNAL,
+  type ToWorker,
+  type WorkerSettings,
+} from "./protocol.ts";
+import { fromWire } from "./wire-error.ts";
+
+/** Why a worker is no more. */
+export type Death =
+  /** It ended by itself, or somebody outside killed it. */
+  | { readonly kind: "crash"; readonly detail: string }
+  | { readonly kind: "memory" }
+  /** Killed because a call took longer than it may. */
+  | { readonly kind: "timeout"; readonly afterMs: number }
+  /** Killed because nobody waits for what it does. */
+  | { readonly kind: "abandoned" }
+  | { readonly kind: "closed" };
+
+export function deathText(death: Death): string {
+  switch (death.kind) {
+    case "crash":
+      return `the worker crashed (${death.detail})`;
+    case "memory":
+      return "the worker outgrew its memory";
+    case "timeout":
+      return `the worker was silent for ${death.afterMs} ms`;
+    case "abandoned":
+      return "the worker was stopped, for nobody waited for it";
+    case "closed":
+      return "the engine was closed";
+    default:
+      return death satisfies never;
+  }
+}
+
+/** What a call rejects with when its worker dies before answering. */
+export class WorkerDied extends Error {
+  override readonly name = "WorkerDied";
+  readonly death: Death;
+  constructor(death: Death) {
+    super(deathText(death));
+    this.death = death;
+  }
+}
+
+export interface WorkerProcess {
+  readonly pid: number;
+  /** Resolves when it takes calls; rejects with WorkerDied. */
+  readonly up: Promise<void>;
+  /**
+   * Rejects with AuspexError when the worker refuses, with WorkerDied when it dies, which it is made to when it
+   * has not answered after `timeoutMs`.
+   */
+  call<K extends CallKind>(
+    kind: K,
+    request: Calls[K]["request"],
+    timeoutMs: number,
+  ): Promise<Calls[K]["answer"]>;
+  kill(death: Death): void;
+  /** undefined while it lives. */
+  readonly death: Death | undefined;
+  /** Resolves with the reason when the process is gone. */
+  readonly gone: Promise<Death>;
+}
+
+/** Longest time from the fork to "up": imports, 0.3 s when nothing else runs. */
+const START_TIMEOUT_MS = 30_000;
+
+interface Pending {
+  readonly resolve: (answer: Calls[CallKind]["answer"]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const ENTRY = fileURLToPath(new URL("./worker/main.ts", import.meta.url));
+
+export function startWorkerProcess(settings: WorkerSettings, log: EngineLog): WorkerProcess {
+  const child = fork(ENTRY, [JSON.stringify(settings)], {
+    serialization: "advanced",
+    // JavaScript's own limit is not below the process's, so that the latter is the one that is met.
+    execArgv: [`--max-old-space-size=${Math.ceil(settings.memoryBytes / 1024 ** 2)}`],
+    // stdin tells the worker when main is gone; see watchdog.ts.
+    stdio: ["pipe", "pipe", "pipe", "ipc"],
+  });
+  forwardOutput(child, log);
+  return new ForkedWorker(child, log);
+}
+
+function forwardOutput({ pid, stdin, stdout, stderr }: ChildProcess, log: EngineLog): void {
+  for (const [stream, level] of [
+    [stdout, "info"],
+    [stderr, "warn"],
+  ] as const) {
+    if (stream) createInterface(stream).on("line", (line) => log[level]({ worker: pid }, line));
+  }
+  // Nothing is written there, and a worker's exit is told by "exit".
+  stdin?.on("error", () => undefined);
+}
+
+class ForkedWorker implements WorkerProcess {
+  readonly pid: number;
+  readonly #child: ChildProcess;
+  readonly #pending = new Map<number, Pending>();
+  readonly #up = Promise.withResolvers<void>();
+  readonly #gone = Promise.withResolvers<Death>();
+  readonly #startTimer: NodeJS.Timeout;
+  #nextId = 0;
+  #death: Death | undefined;
+  #killedFor: Death | undefined;
+
+  constructor(child: ChildProcess, log: EngineLog) {
+    this.#child = child;
+    this.pid = child.pid ?? 0;
+    const slow: Death = { kind: "timeout", afterMs: START_TIMEOUT_MS };
+    this.#startTimer = setTimeout(() => this.kill(slow), START_TIMEOUT_MS);
+    // Nobody may be waiting for it yet.
+    this.#up.promise.catch(() => undefined);
+    child.on("message", (message: FromWorker) => this.#receive(message));
+    child.on("exit", (code, signal) => this.#end(this.#killedFor ?? deathOf(code, signal)));
+    child.on("error", (error) => {
+      log.warn({ worker: this.pid, err: error }, "worker channel failed");
+      // A fork that failed has no exit.
+      if (child.pid === undefined) this.#end({ kind: "crash", detail: error.message });
+    });
+  }
+
+  get up(): Promise<void> {
+    return this.#up.promise;
+  }
+
+  get gone(): Promise<Death> {
+    return this.#gone.promise;
+  }
+
+  get death(): Death | undefined {
+    return this.#death;
+  }
+
+  kill(reason: Death): void {
+    this.#killedFor ??= reason;
+    this.#child.kill("SIGKILL");
+  }
+
+  call<K extends CallKind>(
+    kind: K,
+    request: Calls[K]["request"],
+    timeoutMs: number,
+  ): Promise<Calls[K]["answer"]> {
+    if (this.#death) return Promise.reject(new WorkerDied(this.#death));
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<Calls[K]["answer"]>();
+    const timer = setTimeout(() => this.kill({ kind: "timeout", afterMs: timeoutMs }), timeoutMs);
+    this.#pending.set(id, {
+      resolve: (answer) => {
+        clearTimeout(timer);
+        // The worker answers a call of one kind with that kind's answer.
+        resolve(answer as Calls[K]["answer"]);
+      },
+      reject: (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    });
+    // Both members of the pair have the type that `kind` gives them.
+    this.#child.send({ kind, id, request } as ToWorker, (error) => {
+      if (error) this.kill({ kind: "crash", detail: error.message });
+    });
+    return promise;
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.kind) {
+      case "up":
+        clearTimeout(this.#startTimer);
+        this.#up.resolve();
+        return;
+      case "answer":
+        this.#take(message.id)?.resolve(message.answer);
+        return;
+      case "refusal":
+        this.#take(message.id)?.reject(fromWire(message.error));
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #take(id: number): Pending | undefined {
+    const call = this.#pending.get(id);
+    this.#pending.delete(id);
+    return call;
+  }
+
+  #end(reason: Death): void {
+    if (this.#death) return;
+    this.#death = reason;
+    clearTimeout(this.#startTimer);
+    const error = new WorkerDied(reason);
+    this.#up.reject(error);
+    for (const call of this.#pending.values()) call.reject(error);
+    this.#pending.clear();
+    this.#gone.resolve(reason);
+  }
+}
+
+function deathOf(code: number | null, signal: NodeJS.Signals | null): Death {
+  if (signal === MEMORY_SIGNAL) return { kind: "memory" };
+  return { kind: "crash", detail: signal ?? `exit code ${code}` };
+}

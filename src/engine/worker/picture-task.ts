@@ -1,0 +1,141 @@
+/** The picture tasks in a worker: pictures in, labels with probabilities out, each with an outcome of its own. */
+import type { Manifest } from "../../domain/model.ts";
+import type { JsonObject } from "../../domain/payload.ts";
+import { elementCount } from "../../domain/tensor.ts";
+import type { Outcome, PictureItem } from "../protocol.ts";
+import type { Signature } from "../signature.ts";
+import { modelFault, toWire } from "../wire-error.ts";
+import type { HostTensor, LoadedModel } from "./runtime.ts";
+
+export type PictureTask = (items: readonly PictureItem[]) => Promise<readonly Outcome<JsonObject>[]>;
+
+/** @throws Error when the output does not fit the labels */
+export async function createPictureTask(
+  model: LoadedModel,
+  signature: Signature,
+  manifest: Manifest,
+  maxPixels: number,
+): Promise<PictureTask> {
+  const { picture } = manifest;
+  const [input] = signature.inputs;
+  if (!picture || !input) throw new Error("a picture task needs a picture size and an input");
+  const output = classOutput(signature, manifest);
+  // Imported with the first picture model: it takes 100 ms that other workers need not spend.
+  const { decodePicture, CHANNELS } = await import("./picture.ts");
+  const size = picture.height * picture.width * CHANNELS;
+
+  /** The scores of pictures that lie one after the other in `pixels`. */
+  const infer = async (pixels: Float32Array): Promise<Float32Array[]> => {
+    const rows = pixels.length / size;
+    const tensor: HostTensor = {
+      dtype: input.dtype,
+      shape: [rows, picture.height, picture.width, CHANNELS],
+      data: input.dtype === "float32" ? pixels : Int32Array.from(pixels, Math.round),
+    };
+    const scores = (await model.run({ [input.name]: tensor }))[output]?.data;
+    if (scores?.length !== rows * manifest.labels.length) {
+      throw new Error(`the model gave ${scores?.length} scores for ${rows} pictures`);
+    }
+    const values = Float32Array.from(scores);
+    return Array.from({ length: rows }, (_, row) =>
+      values.subarray(row * manifest.labels.length, (row + 1) * manifest.labels.length),
+    );
+  };
+
+  return async (items) => {
+    const pixels = new Float32Array(items.length * size);
+    const faults = await Promise.all(
+      items.map(({ image }, i) =>
+        decodePicture(image, picture, maxPixels, pixels.subarray(i * size, (i + 1) * size)).then(
+          () => undefined,
+          toWire,
+        ),
+      ),
+    );
+    const good = items.flatMap((_, i) => (faults[i] ? [] : [i]));
+    const scores = await inferAll(infer, close(pixels, good, size), size, signature.joinable);
+    return items.map(({ topK }, i): Outcome<JsonObject> => {
+      const fault = faults[i];
+      if (fault) return { ok: false, error: fault };
+      const score = scores[good.indexOf(i)];
+      if (!score?.ok) return { ok: false, error: score?.error ?? toWire("the picture was left out") };
+      return named(score.value, manifest, topK);
+    });
+  };
+}
+
+/** Closes the gaps that undecodable pictures left. */
+function close(pixels: Float32Array, good: readonly number[], size: number): Float32Array {
+  for (const [to, from] of good.entries()) {
+    if (to !== from) pixels.copyWithin(to * size, from * size, (from + 1) * size);
+  }
+  return pixels.subarray(0, good.length * size);
+}
+
+/** All at once, or one by one where the model cannot or where that failed: a bad item is then alone with it. */
+async function inferAll(
+  infer: (pixels: Float32Array) => Promise<Float32Array[]>,
+  pixels: Float32Array,
+  size: number,
+  joinable: boolean,
+): Promise<Outcome<Float32Array>[]> {
+  const count = pixels.length / size;
+  if (count === 0) return [];
+  if (joinable && count > 1) {
+    const together = await infer(pixels).catch(() => undefined);
+    if (together) return together.map((value) => ({ ok: true, value }));
+  }
+  const outcomes: Outcome<Float32Array>[] = [];
+  for (let i = 0; i < count; i++) {
+    try {
+      const [value = new Float32Array()] = await infer(pixels.subarray(i * size, (i + 1) * size));
+      outcomes.push({ ok: true, value });
+    } catch (error) {
+      outcomes.push({ ok: false, error: modelFault(error) });
+    }
+  }
+  return outcomes;
+}
+
+/** The output with one value per label and row. */
+function classOutput({ outputs }: Signature, { labels }: Manifest): string {
+  const fitting = outputs.filter(({ shape }) => elementCount(shape.slice(1).map(Number)) === labels.length);
+  if (fitting[0]) return fitting[0].name;
+  const sizes = outputs.map(({ name, shape }) => `${name} has ${elementCount(shape.slice(1).map(Number))}`);
+  throw new Error(`auspex.json has ${labels.length} labels, and the output ${sizes.join(", ")} classes`);
+}
+
+function named(scores: Float32Array, { labels, activation }: Manifest, topK: number): Outcome<JsonObject> {
+  const values = activate(scores, activation);
+  if (!values.every(Number.isFinite)) {
+    return { ok: false, error: modelFault("it gave a probability that is not a number") };
+  }
+  const order = labels.flatMap((label, i) => (label === "" ? [] : [i]));
+  order.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
+  const probabilities = order
+    .slice(0, topK)
+    .map((i) => ({ label: labels[i] ?? "", probability: values[i] ?? 0 }));
+  return { ok: true, value: { probabilities } };
+}
+
+/**
+ * A label "" is a class that is never reported (MobileNet's background): it takes its part of the softmax and is
+ * then left out.
+ */
+function activate(scores: Float32Array, activation: Manifest["activation"]): Float32Array {
+  switch (activation) {
+    case "none":
+      return scores;
+    case "sigmoid":
+      return scores.map((score) => 1 / (1 + Math.exp(-score)));
+    case "softmax": {
+      // Less the largest, so that no exponential overflows.
+      const largest = scores.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+      const powers = Float64Array.from(scores, (score) => Math.exp(score - largest));
+      const sum = powers.reduce((a, b) => a + b, 0);
+      return Float32Array.from(powers, (power) => power / sum);
+    }
+    default:
+      return activation satisfies never;
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Pictures in: bytes of a JPEG, PNG, WebP or GIF to the numbers that a model takes. Bytes are hostile until shown
+ * otherwise: all other decoders are blocked, the size is taken from the header before anything is decoded, and a
+ * picture that is cut off or damaged is refused instead of shown half.
+ */
+import sharp, { type Metadata, type SharpOptions } from "sharp";
+import { AuspexError } from "../../domain/error.ts";
+import type { PictureSpec } from "../../domain/model.ts";
+import type { PictureInfo } from "../engine.ts";
+
+const MEDIA_TYPES: Readonly<Record<string, string>> = {
+  jpeg: "image/jpeg",
+  png: "image/png",
+  webp: "image/webp",
+  gif: "image/gif",
+};
+
+sharp.block({ operation: ["VipsForeignLoad"] });
+sharp.unblock({
+  operation: [
+    "VipsForeignLoadJpegBuffer",
+    "VipsForeignLoadPngBuffer",
+    "VipsForeignLoadWebpBuffer",
+    "VipsForeignLoadNsgifBuffer",
+  ],
+});
+// Cores are shared out between processes, and no picture comes twice.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/** What shows through where a picture is transparent, as on a page. */
+const BEHIND = "#ffffff";
+/** What fills the rest where a picture is fitted into the model's size. */
+const AROUND = "#000000";
+
+export const CHANNELS = 3;
+
+/**
+ * Decodes one picture into `target`: height × width × 3 floats, rows first. Only the first frame of an animation,
+ * upright by its EXIF orientation, in sRGB, transparency on white.
+ *
+ * @throws AuspexError `invalid_argument` with a sentence
+ */
+export async function decodePicture(
+  bytes: Uint8Array,
+  spec: PictureSpec,
+  maxPixels: number,
+  target: Float32Array,
+): Promise<void> {
+  await readHeader(bytes, maxPixels);
+  const pixels = await decoded(
+    sharp(bytes, options(maxPixels))
+      .autoOrient()
+      .resize(spec.width, spec.height, {
+        fit: ({ stretch: "fill", cover: "cover", contain: "contain" } as const)[spec.resize],
+        background: AROUND,
+        // A triangle: bilinear, and with antialiasing when it shrinks, as the models were trained.
+        kernel: "linear",
+      })
+      .flatten({ background: BEHIND }),
+  );
+  if (pixels.length !== target.length) {
+    throw new Error(`sharp gave ${pixels.length} values for ${target.length}`);
+  }
+  const [low, high] = spec.range;
+  const step = (high - low) / 255;
+  for (let i = 0; i < target.length; i++) target[i] = low + (pixels[i] ?? 0) * step;
+}
+
+/** Reads the header and decodes all of it, small, so that what is said holds for the whole picture. */
+export async function inspectPicture(bytes: Uint8Array, maxPixels: number): Promise<PictureInfo> {
+  const { format, autoOrient } = await readHeader(bytes, maxPixels);
+  await decoded(sharp(bytes, options(maxPixels)).resize(8, 8, { fit: "fill" }).flatten());
+  return { mediaType: MEDIA_TYPES[format] ?? "", width: autoOrient.width, height: autoOrient.height };
+}
+
+async function readHeader(bytes: Uint8Array, maxPixels: number): Promise<Metadata> {
+  if (bytes.length === 0) throw refusal("is empty");
+  let header: Metadata;
+  try {
+    header = await sharp(bytes, { limitInputPixels: false }).metadata();
+  } catch (error) {
+    throw refusal("is not a JPEG, PNG, WebP or GIF that can be read", error);
+  }
+  if (!(header.format in MEDIA_TYPES)) {
+    throw refusal(`is ${header.format}; only JPEG, PNG, WebP and GIF are taken`);
+  }
+  const { width, height } = header;
+  if (width * height > maxPixels) {
+    throw refusal(`has ${width} × ${height} pixels; at most ${maxPixels} are allowed`);
+  }
+  return header;
+}
+
+function options(maxPixels: number): SharpOptions {
+  return { limitInputPixels: maxPixels, failOn: "error", pages: 1, autoOrient: false };
+}
+
+async function decoded(picture: ReturnType<typeof sharp>): Promise<Buffer> {
+  try {
+    return await picture.toColourspace("srgb").raw({ depth: "uchar" }).toBuffer();
+  } catch (error) {
+    throw refusal("is damaged or cut off", error);
+  }
+}
+
+function refusal(description: string, cause?: unknown): AuspexError {
+  const message = `the picture ${description}`;
+  const violations = [{ field: 'files["image"]', description: message, reason: "invalid_picture" }];
+  return new AuspexError("invalid_argument", message, { violations, cause });
+}

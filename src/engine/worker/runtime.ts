@@ -1,0 +1,35 @@
+/** What a runtime is. TF.js implements it four ways of backend; others join by implementing it too. */
+import type { Manifest, RuntimeName } from "../../domain/model.ts";
+import type { Dtype } from "../../domain/tensor.ts";
+import type { TensorSpec } from "../signature.ts";
+
+/** A tensor in this process, with its elements as numbers; `bool` and `uint8` take one byte each. */
+export interface HostTensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+export type HostTensors = Readonly<Record<string, HostTensor>>;
+
+/** Graphs do not say their outputs' shapes; the warm-up sees them. */
+export type OutputSpec = Omit<TensorSpec, "shape">;
+
+export interface LoadedModel {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly OutputSpec[];
+  /** Inputs and outputs by the names of the specs. Rejects with the runtime's own error. */
+  run(inputs: HostTensors): Promise<HostTensors>;
+  dispose(): void;
+}
+
+export interface Runtime {
+  readonly name: RuntimeName;
+  /** @throws Unsupported when another runtime may take this model; any other error says what is wrong with it */
+  load(folder: string, manifest: Manifest): Promise<LoadedModel>;
+}
+
+/** This runtime is not for this model or this machine: pass on to the next. */
+export class Unsupported extends Error {
+  override readonly name = "Unsupported";
+}

@@ -1,0 +1,141 @@
+/**
+ * Which runtime executes a model: the first in the order of choice that is installed and takes it. Why earlier
+ * ones were passed over is kept, so that nobody has to guess why a GPU idles.
+ */
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import util from "node:util";
+import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
+import { type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
+import { createTfjsRuntime, type SavedModel, type TfjsKit } from "./tfjs.ts";
+
+/** Imports a package that may not be installed. */
+export type ImportPackage = (name: string) => Promise<unknown>;
+
+export interface Choice {
+  readonly runtime: RuntimeName;
+  readonly model: LoadedModel;
+  readonly notes: readonly string[];
+}
+
+/** The runtimes of one process: each is opened when a model first wants it, and once. */
+export interface Runtimes {
+  /**
+   * @param pinned the operator's choice, which goes before the model's own
+   * @throws Error with the reason of every runtime that was tried
+   */
+  load(folder: string, manifest: Manifest, pinned: string | null): Promise<Choice>;
+}
+
+export function createRuntimes(importPackage: ImportPackage = (name) => import(name)): Runtimes {
+  const openers: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
+    "tfjs-node-gpu": () => openNative("tfjs-node-gpu", importPackage),
+    onnxruntime: () => Promise.reject(new Unsupported("is not part of this server yet")),
+    "tfjs-node": () => openNative("tfjs-node", importPackage),
+    "tfjs-wasm": openWasm,
+  };
+  const opened = new Map<RuntimeName, Promise<Runtime>>();
+  const open = (name: RuntimeName): Promise<Runtime> => {
+    const runtime = opened.get(name) ?? openers[name]();
+    opened.set(name, runtime);
+    return runtime;
+  };
+  return {
+    async load(folder, manifest, pinned) {
+      const wanted = pinned ?? manifest.runtime;
+      const names = RUNTIMES.filter((name) => wanted === null || name === wanted);
+      if (names.length === 0) throw new Error(`there is no runtime ${wanted}`);
+      const passed: { readonly name: string; readonly reason: string; readonly isAbsent: boolean }[] = [];
+      for (const name of names) {
+        try {
+          const model = await (await open(name)).load(folder, manifest);
+          return { runtime: name, model, notes: passed.map((p) => `${p.name}: ${p.reason}`) };
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          passed.push({ name, reason, isAbsent: error instanceof Unsupported });
+        }
+      }
+      // What is wrong with the model is said by those that tried; the rest matters only when none did.
+      const tried = passed.filter((p) => !p.isAbsent);
+      throw new Error((tried.length > 0 ? tried : passed).map((p) => `${p.name}: ${p.reason}`).join("; "));
+    },
+  };
+}
+
+async function openWasm(): Promise<Runtime> {
+  const [core, wasm] = await Promise.all([
+    import("@tensorflow/tfjs-core"),
+    import("@tensorflow/tfjs-backend-wasm"),
+  ]);
+  // No advice on the console, no checks of every op's result for NaN.
+  core.enableProdMode();
+  wasm.setWasmPaths(`${dirname(fileURLToPath(import.meta.resolve("@tensorflow/tfjs-backend-wasm")))}/`);
+  // One thread each: the cores are shared out between the worker processes.
+  wasm.setThreadsCount(1);
+  return createTfjsRuntime("tfjs-wasm", {
+    core,
+    backend: "wasm",
+    layers: () => import("@tensorflow/tfjs-layers"),
+    converter: () => import("@tensorflow/tfjs-converter"),
+  });
+}
+
+async function openNative(
+  name: "tfjs-node" | "tfjs-node-gpu",
+  importPackage: ImportPackage,
+): Promise<Runtime> {
+  restoreUtil();
+  let loaded: unknown;
+  try {
+    loaded = await importPackage(`@tensorflow/${name}`);
+  } catch (error) {
+    const isAbsent = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND";
+    throw new Unsupported(
+      isAbsent ? "is not installed" : `cannot be loaded: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  const module = isNative(loaded) ? loaded : isDefaultOfNative(loaded) ? loaded.default : undefined;
+  if (!module) throw new Unsupported("is installed, and is not TF.js");
+  return createTfjsRuntime(name, {
+    core: module,
+    backend: "tensorflow",
+    layers: () => Promise.resolve(module),
+    converter: () => Promise.resolve(module),
+    loadSavedModel: (folder) => module.node.loadSavedModel(folder),
+  });
+}
+
+type Native = TfjsKit["core"] &
+  Awaited<ReturnType<TfjsKit["layers"]>> &
+  Awaited<ReturnType<TfjsKit["converter"]>> & {
+    readonly node: { loadSavedModel(folder: string): Promise<SavedModel> };
+  };
+
+function isNative(value: unknown): value is Native {
+  return typeof value === "object" && value !== null && "loadGraphModel" in value && "node" in value;
+}
+
+function isDefaultOfNative(value: unknown): value is { readonly default: Native } {
+  return typeof value === "object" && value !== null && "default" in value && isNative(value.default);
+}
+
+/**
+ * The native packages still call functions that Node 23 removed from `util`; they find them on the module object.
+ */
+function restoreUtil(): void {
+  const removed = {
+    isArray: Array.isArray,
+    isBoolean: (value: unknown) => typeof value === "boolean",
+    isNull: (value: unknown) => value === null,
+    isNullOrUndefined: (value: unknown) => value === null || value === undefined,
+    isNumber: (value: unknown) => typeof value === "number",
+    isString: (value: unknown) => typeof value === "string",
+    isUndefined: (value: unknown) => value === undefined,
+    isObject: (value: unknown) => typeof value === "object" && value !== null,
+    isFunction: (value: unknown) => typeof value === "function",
+    isPrimitive: (value: unknown) =>
+      value === null || (typeof value !== "object" && typeof value !== "function"),
+  };
+  for (const [name, check] of Object.entries(removed))
+    if (!(name in util)) Object.assign(util, { [name]: check });
+}

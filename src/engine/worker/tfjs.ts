@@ -1,0 +1,248 @@
+/**
+ * TF.js as a runtime, whatever its backend: WebAssembly, or native TensorFlow where its package is installed. It
+ * loads graph models, layers models (also the older Keras form that says no format), and with native TensorFlow
+ * SavedModels, all from files of the model's folder.
+ */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type * as converter from "@tensorflow/tfjs-converter";
+import type * as tf from "@tensorflow/tfjs-core";
+import type * as layers from "@tensorflow/tfjs-layers";
+import type { Manifest, RuntimeName } from "../../domain/model.ts";
+import type { Dtype } from "../../domain/tensor.ts";
+import type { TensorSpec } from "../signature.ts";
+import { foldBatchNorms } from "./batch-norm.ts";
+import {
+  type HostTensor,
+  type HostTensors,
+  type LoadedModel,
+  type OutputSpec,
+  type Runtime,
+  Unsupported,
+} from "./runtime.ts";
+import { type ModelFiles, readModelFiles } from "./weights.ts";
+
+/** The parts of TF.js that are used here, from four packages or from one. */
+export interface TfjsKit {
+  readonly core: Pick<
+    typeof tf,
+    "tensor" | "tidy" | "dispose" | "setBackend" | "getBackend" | "memory" | "Tensor"
+  >;
+  /** The backend's name in TF.js. */
+  readonly backend: string;
+  /** Asked for when the first model of that form comes: each costs 70 ms to import. */
+  readonly layers: () => Promise<Pick<typeof layers, "loadLayersModel">>;
+  readonly converter: () => Promise<Pick<typeof converter, "loadGraphModel">>;
+  readonly loadSavedModel?: (folder: string) => Promise<SavedModel>;
+}
+
+type Tensor = tf.Tensor;
+
+export interface SavedModel {
+  readonly inputs: readonly ForeignSpec[];
+  readonly outputs: readonly ForeignSpec[];
+  predict(inputs: Record<string, Tensor>): Tensor | Tensor[] | Record<string, Tensor>;
+  dispose(): void;
+}
+
+interface ForeignSpec {
+  readonly name: string;
+  readonly shape?: readonly (number | null)[] | undefined;
+  readonly dtype: string;
+}
+
+/** A model before names, types and disposal are dealt with: its tensors come in the order of the specs. */
+interface BareModel {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly OutputSpec[];
+  execute(inputs: Tensor[]): Tensor[];
+  /** For graphs with loops, or shapes that depend on values: `execute` refuses those. */
+  readonly executeAsync?: (inputs: Tensor[]) => Promise<Tensor[]>;
+  dispose(): void;
+}
+
+export function createTfjsRuntime(name: RuntimeName, kit: TfjsKit): Runtime {
+  return {
+    name,
+    async load(folder, manifest) {
+      await useBackend(kit);
+      return withHostTensors(kit, await loadBare(kit, folder, manifest));
+    },
+  };
+}
+
+async function loadBare(kit: TfjsKit, folder: string, manifest: Manifest): Promise<BareModel> {
+  if (await exists(join(folder, "saved_model.pb"))) {
+    if (!kit.loadSavedModel) throw new Unsupported("a SavedModel needs tfjs-node");
+    return savedModel(await kit.loadSavedModel(folder));
+  }
+  if (!(await exists(join(folder, "model.json")))) throw new Unsupported("the folder has no model.json");
+  const files = await readModelFiles(folder);
+  return files.model.format === "graph-model"
+    ? graphModel(kit, files)
+    : layersModel(kit, foldBatchNorms(files, manifest.embedding));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Native TensorFlow and wasm may share one TF.js, whose backend is a global of it. */
+async function useBackend({ core, backend }: TfjsKit): Promise<void> {
+  if (core.getBackend() === backend) return;
+  if (!(await core.setBackend(backend))) throw new Error(`TF.js could not start its ${backend} backend`);
+}
+
+function handler({ model, specs, data }: ModelFiles): tf.io.IOHandler {
+  const { modelTopology, format, signature, userDefinedMetadata, modelInitializer, initializerSignature } =
+    model;
+  return {
+    load: async () => ({
+      modelTopology,
+      weightSpecs: [...specs],
+      weightData: data,
+      ...(format === undefined ? {} : { format }),
+      ...(signature === undefined ? {} : { signature }),
+      ...(userDefinedMetadata === undefined ? {} : { userDefinedMetadata }),
+      ...(modelInitializer === undefined ? {} : { modelInitializer }),
+      ...(initializerSignature === undefined ? {} : { initializerSignature }),
+    }),
+  };
+}
+
+async function layersModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
+  const { loadLayersModel } = await kit.layers();
+  const model = await loadLayersModel(handler(files));
+  const specs = (names: readonly string[], tensors: readonly layers.SymbolicTensor[]): ForeignSpec[] =>
+    names.map((name, i) => ({ name, shape: tensors[i]?.shape, dtype: tensors[i]?.dtype ?? "float32" }));
+  return {
+    inputs: specs(model.inputNames, model.inputs).map(inputSpec),
+    outputs: specs(model.outputNames, model.outputs).map(outputSpec),
+    // predictOnBatch, for predict cuts what it is given into batches of its own.
+    execute: (inputs) => [model.predictOnBatch(inputs)].flat(),
+    dispose: () => void model.dispose(),
+  };
+}
+
+async function graphModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
+  const { loadGraphModel } = await kit.converter();
+  const model = await loadGraphModel(handler(files));
+  const { inputNodes, outputNodes } = model;
+  const specs = (nodes: readonly string[], found: readonly ForeignSpec[]): ForeignSpec[] =>
+    nodes.map((node, i) => ({
+      name: plainName(node),
+      shape: found[i]?.shape,
+      dtype: found[i]?.dtype ?? "float32",
+    }));
+  const named = (inputs: Tensor[]): Record<string, Tensor> =>
+    Object.fromEntries(inputs.map((tensor, i) => [inputNodes[i] ?? "", tensor]));
+  return {
+    inputs: specs(inputNodes, model.inputs).map(inputSpec),
+    outputs: specs(outputNodes, model.outputs).map(outputSpec),
+    execute: (inputs) => [model.execute(named(inputs), outputNodes)].flat(),
+    executeAsync: async (inputs) => [await model.executeAsync(named(inputs), outputNodes)].flat(),
+    dispose: () => model.dispose(),
+  };
+}
+
+function savedModel(model: SavedModel): BareModel {
+  const outputs = model.outputs.map(outputSpec);
+  return {
+    inputs: model.inputs.map(inputSpec),
+    outputs,
+    execute(inputs) {
+      const named = Object.fromEntries(inputs.map((tensor, i) => [model.inputs[i]?.name ?? "", tensor]));
+      const answer = model.predict(named);
+      if (Array.isArray(answer)) return answer;
+      // A tensor has a dtype of its own; a record of tensors has only names.
+      if (typeof answer.dtype === "string") return [answer as Tensor];
+      return outputs.map(({ name }) => {
+        const tensor = (answer as Record<string, Tensor>)[name];
+        if (!tensor) throw new Error(`the SavedModel gave no output ${name}`);
+        return tensor;
+      });
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+/** `images:0` is the first output of the node `images`: the part that is always the same is left out. */
+function plainName(name: string): string {
+  return name.replace(/:0$/, "");
+}
+
+const HOST_DTYPES: Readonly<Record<string, Dtype>> = {
+  float32: "float32",
+  int32: "int32",
+  bool: "bool",
+  uint8: "uint8",
+};
+
+function inputSpec(foreign: ForeignSpec): TensorSpec {
+  const { shape } = foreign;
+  if (!shape) throw new Error(`the input ${foreign.name} has no declared shape`);
+  // TF.js writes a free dimension as null or as a negative number.
+  return { ...outputSpec(foreign), shape: shape.map((size) => (size === null || size < 0 ? null : size)) };
+}
+
+function outputSpec({ name, dtype }: ForeignSpec): OutputSpec {
+  const host = HOST_DTYPES[dtype];
+  if (!host) throw new Error(`the tensor ${name} is of type ${dtype}, which predictions cannot carry`);
+  return { name, dtype: host };
+}
+
+function withHostTensors(kit: TfjsKit, model: BareModel): LoadedModel {
+  const { core } = kit;
+  const toDevice = ({ dtype, shape, data }: HostTensor): Tensor =>
+    core.tensor(data, [...shape], dtype === "uint8" ? "int32" : dtype);
+  let needsAsync = false;
+  const execute = async (given: Tensor[]): Promise<Tensor[]> => {
+    if (!needsAsync) {
+      try {
+        return core.tidy(() => model.execute(given));
+      } catch (error) {
+        // A graph that cannot run in one go says so by naming the method to use.
+        if (!model.executeAsync || !String(error).includes("executeAsync")) throw error;
+        needsAsync = true;
+      }
+    }
+    return model.executeAsync?.(given) ?? [];
+  };
+  return {
+    inputs: model.inputs,
+    outputs: model.outputs,
+    async run(inputs) {
+      await useBackend(kit);
+      const tensors: Tensor[] = [];
+      try {
+        for (const spec of model.inputs) {
+          const input = inputs[spec.name];
+          if (!input) throw new Error(`the input ${spec.name} is missing`);
+          tensors.push(toDevice(input));
+        }
+        const outputs = await execute([...tensors]);
+        tensors.push(...outputs);
+        return toHost(model.outputs, outputs);
+      } finally {
+        core.dispose(tensors);
+      }
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+function toHost(specs: readonly OutputSpec[], outputs: readonly Tensor[]): HostTensors {
+  const named: Record<string, HostTensor> = {};
+  for (const [i, { name, dtype }] of specs.entries()) {
+    const tensor = outputs[i];
+    if (!tensor) throw new Error(`the model gave no output ${name}`);
+    // Both backends hold their results in this process: reading them waits for nothing.
+    const values = tensor.dataSync();
+    const data = dtype === "uint8" || dtype === "bool" ? Uint8Array.from(values) : values;
+    named[name] = { dtype, shape: tensor.shape, data };
+  }
+  return named;
+}

@@ -1,0 +1,50 @@
+/** One loaded version in a worker: opened, tried, and then run batch by batch until it is closed. */
+import type { Manifest } from "../../domain/model.ts";
+import type { JsonObject } from "../../domain/payload.ts";
+import type { LoadedVersion, Outcome, PictureItem, TensorGroup, TensorGroupOutcome } from "../protocol.ts";
+import type { Signature } from "../signature.ts";
+import { createPictureTask } from "./picture-task.ts";
+import type { Choice } from "./runtimes.ts";
+import { runTensorGroup } from "./tensor-task.ts";
+import { warmUp } from "./warm-up.ts";
+
+export interface Version {
+  readonly loaded: LoadedVersion;
+  runPictures(items: readonly PictureItem[]): Promise<readonly Outcome<JsonObject>[]>;
+  runTensors(groups: readonly TensorGroup[]): Promise<readonly TensorGroupOutcome[]>;
+  dispose(): void;
+}
+
+/** @throws Error with the reason why the version cannot serve; the model is then disposed of */
+export async function openVersion(
+  choice: Choice,
+  manifest: Manifest,
+  known: Signature | null,
+  maxPixels: number,
+): Promise<Version> {
+  const { model, runtime } = choice;
+  try {
+    const { signature, notes } = await warmUp(model, manifest, known);
+    const pictures = manifest.picture
+      ? await createPictureTask(model, signature, manifest, maxPixels)
+      : undefined;
+    return {
+      loaded: { runtime, notes: [...choice.notes, ...notes], signature },
+      async runPictures(items) {
+        if (!pictures) throw new Error("this version takes no pictures");
+        return pictures(items);
+      },
+      async runTensors(groups) {
+        const outcomes: TensorGroupOutcome[] = [];
+        for (const group of groups) outcomes.push(await runTensorGroup(model, group));
+        return outcomes;
+      },
+      dispose: () => model.dispose(),
+    };
+  } catch (error) {
+    model.dispose();
+    throw new Error(`${runtime}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}

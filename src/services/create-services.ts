@@ -1,0 +1,135 @@
+/** Puts the operations together over a store and an engine, and owns their background work. */
+import type { Config } from "../config.ts";
+import { createIdMinter } from "../domain/id.ts";
+import type { Prediction } from "../domain/prediction.ts";
+import type { Engine, EngineLog } from "../engine/engine.ts";
+import type { Store } from "../store/store.ts";
+import { createAuthenticator } from "./authenticator.ts";
+import { createEgress } from "./egress.ts";
+import { createHealth } from "./health.ts";
+import { createHints } from "./hints.ts";
+import { createImageOperations } from "./image.ts";
+import type { InputContext } from "./input.ts";
+import { createMetrics } from "./metrics.ts";
+import { createModelOperations } from "./model.ts";
+import { createModelDirectory } from "./model-directory.ts";
+import { createPredictionOperations } from "./prediction.ts";
+import { createRateLimiter } from "./rate-limit.ts";
+import { startRetention } from "./retention.ts";
+import { createRunner } from "./runner.ts";
+import type { Services } from "./services.ts";
+import { createWebhookDispatcher } from "./webhook.ts";
+import { auspexBody, createWebhookEvents, type WebhookBodies } from "./webhook-event.ts";
+
+export interface ServicesOptions {
+  readonly store: Store;
+  readonly engine: Engine;
+  readonly config: Config;
+  /** Webhook bodies of the dialects. */
+  readonly webhookBodies: Omit<WebhookBodies, "auspex">;
+  readonly log: EngineLog;
+}
+
+export interface RunningServices extends Services {
+  /** Takes creations from now on and begins to run what is stored. */
+  start(): void;
+  /** From this moment creations are refused, watches end, and health says so. */
+  stopAccepting(): void;
+  /** Lets running predictions finish for up to `graceMs`, then ends waits, gives back the rest, stops the background. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Microseconds since the epoch, whole. */
+function now(): number {
+  return Math.round((performance.timeOrigin + performance.now()) * 1000);
+}
+
+export function createServices({
+  store,
+  engine,
+  config,
+  webhookBodies,
+  log,
+}: ServicesOptions): RunningServices {
+  const mint = createIdMinter((bytes) => crypto.getRandomValues(bytes));
+  const mintId = () => mint(Date.now());
+  const stopping = new AbortController();
+  const ending = new AbortController();
+  const hints = createHints();
+  const egress = createEgress({ allow: config.EGRESS_ALLOW });
+  const health = createHealth(engine);
+  const metrics = createMetrics(store, engine);
+  const rate = createRateLimiter({
+    perSecond: config.RATE_LIMIT,
+    now: () => performance.now() + performance.timeOrigin,
+  });
+  const webhooks = createWebhookDispatcher({
+    deliveries: store.deliveries,
+    egress,
+    log,
+    now,
+    random: Math.random,
+  });
+  const input: InputContext = { store, engine, egress, maxPictureBytes: config.MAX_BODY_BYTES };
+  const common = {
+    input,
+    hints,
+    now,
+    deliveriesFor: createWebhookEvents({ auspex: auspexBody, ...webhookBodies }),
+    onDeliveries: () => webhooks.wake(),
+    onSettled: (prediction: Prediction) => metrics.settled(prediction),
+    log,
+  };
+  const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const directory = createModelDirectory(engine.models, store.aliases);
+  const images = createImageOperations({
+    input,
+    limits: config,
+    now,
+    mintId,
+    stopping: stopping.signal,
+    log,
+  });
+  let stopRetention = () => Promise.resolve();
+
+  return {
+    predictions: createPredictionOperations({
+      ...common,
+      directory,
+      runner,
+      rate,
+      limits: config,
+      mintId,
+      refuseUnlessServing: health.refuseUnlessServing,
+      stopping: stopping.signal,
+      ending: ending.signal,
+    }),
+    models: createModelOperations({ store, models: engine.models, directory, limits: config }),
+    images,
+    authenticate: createAuthenticator(config.API_KEYS),
+    rateLimit: (principal) => rate.state(principal.name),
+    health,
+    metrics: () => metrics.text(),
+    start() {
+      runner.start();
+      webhooks.start();
+      // Nobody waits for it: a start is over when calls are taken.
+      images.resume().catch((error: unknown) => log.error({ err: error }, "imports could not be resumed"));
+      stopRetention = startRetention({ store, retentionMs: config.RETENTION, now, log });
+      health.started();
+    },
+    stopAccepting() {
+      health.stopping();
+      stopping.abort();
+    },
+    async close(graceMs) {
+      await Promise.all([runner.drain(graceMs), stopRetention()]);
+      ending.abort();
+      // A turn, in which what still runs unwritten is written for those who waited for it.
+      await new Promise(setImmediate);
+      await runner.close();
+      await webhooks.close();
+      await egress.close();
+    },
+  };
+}

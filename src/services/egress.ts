@@ -1,0 +1,285 @@
+/**
+ * The only way out of the server: picture URLs and webhooks, both of which callers choose. So the address is
+ * checked where it cannot change any more, when the connection is made, and nothing that the other side says
+ * leads anywhere else: no redirects, no cookies, no proxies, no decompression, every length and time bounded.
+ */
+import { promises as dns } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
+import { Agent, buildConnector, type Dispatcher } from "undici";
+import packageJson from "../../package.json" with { type: "json" };
+import { AuspexError } from "../domain/error.ts";
+import { type EgressPolicy, parseEgressPolicy } from "./egress-policy.ts";
+
+export interface EgressRequest {
+  readonly url: string;
+  readonly method: "GET" | "POST";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  /** Most response bytes to take. */
+  readonly maxBytes: number;
+  /** What happens to a longer response: the call fails, or the rest is dropped. */
+  readonly overflow: "fail" | "truncate";
+  /** For the whole exchange, connecting included. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface EgressResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** As it was sent: a compressed body (which is not asked for) stays compressed. */
+  readonly body: Uint8Array;
+}
+
+export interface Egress {
+  /**
+   * One exchange without following redirects. Rejects with `invalid_argument` when the URL or the address that it
+   * resolves to (checked when connecting) is not allowed, `unavailable` when the other side cannot be reached or
+   * breaks off, `deadline_exceeded` past the timeout, `resource_exhausted` when the response is too long,
+   * `canceled` when the signal is aborted.
+   */
+  fetch(request: EgressRequest): Promise<EgressResponse>;
+  /** Refuses at once what `fetch` would refuse without looking a name up: scheme, credentials, literal addresses. */
+  check(url: string): void;
+}
+
+export interface OpenEgress extends Egress {
+  /** Breaks off what is running and closes every connection. */
+  close(): Promise<void>;
+}
+
+export interface EgressOptions {
+  /** The setting EGRESS_ALLOW; egress-policy.ts says what an entry may be. */
+  readonly allow: readonly string[];
+  /** Resolves a host name to addresses; the system's resolver when left out. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
+}
+
+/** What browsers and servers commonly take, and more than any picture or webhook URL needs. */
+const URL_LENGTH_MAX = 2048;
+/** Per origin. A webhook endpoint is given 8 attempts at once; the rest is for pictures from the same host. */
+const CONNECTIONS_PER_ORIGIN_MAX = 16;
+/** Origins with a connection: with the line above a bound on sockets, far above what our callers run at once. */
+const ORIGINS_MAX = 1024;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Long enough for the events of one prediction to share a connection; what the peer suggests is capped by it. */
+const KEEP_ALIVE_MS = 4000;
+const RESPONSE_HEADER_BYTES_MAX = 16 * 1024;
+
+/** @throws ConfigError that names what is wrong with `allow` */
+export function createEgress({ allow, lookup = systemLookup }: EgressOptions): OpenEgress {
+  const policy = parseEgressPolicy(allow);
+  const agent = new Agent({
+    connect: guardedConnector(policy, lookup),
+    connections: CONNECTIONS_PER_ORIGIN_MAX,
+    maxOrigins: ORIGINS_MAX,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    allowH2: false,
+    maxHeaderSize: RESPONSE_HEADER_BYTES_MAX,
+    // The exchange has one time limit of its own, below; these would only shorten it.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
+  return {
+    check: (url) => {
+      parseTarget(policy, url);
+    },
+    fetch: async (request) => {
+      const url = parseTarget(policy, request.url);
+      if (request.signal.aborted) throw canceled();
+      const abort = new AbortController();
+      const onAbort = () => abort.abort(canceled());
+      const timer = setTimeout(() => {
+        abort.abort(
+          new AuspexError(
+            "deadline_exceeded",
+            `${url.host} did not answer in full within ${request.timeoutMs} ms`,
+          ),
+        );
+      }, request.timeoutMs);
+      request.signal.addEventListener("abort", onAbort, { once: true });
+      try {
+        return await exchange(agent, url, request, abort.signal);
+      } catch (error) {
+        throw outward(error, url.host);
+      } finally {
+        clearTimeout(timer);
+        request.signal.removeEventListener("abort", onAbort);
+      }
+    },
+    close: () => agent.destroy(new AuspexError("unavailable", "the server is shutting down")),
+  };
+}
+
+async function systemLookup(host: string): Promise<readonly string[]> {
+  const found = await dns.lookup(host, { all: true });
+  return found.map(({ address }) => address);
+}
+
+/** The URL, if nothing speaks against it before its host name is looked up. */
+function parseTarget(policy: EgressPolicy, text: string): URL {
+  if (text.length > URL_LENGTH_MAX) throw refusal(`a URL must have at most ${URL_LENGTH_MAX} characters`);
+  const url = URL.parse(text);
+  if (!url) throw refusal("the URL is malformed");
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw refusal("the URL must begin with http:// or https://");
+  if (url.username !== "" || url.password !== "")
+    throw refusal("the URL must not hold a user name or password");
+  const host = bareHost(url.hostname);
+  // The URL parser has brought every spelling of an IPv4 address (decimal, octal, hexadecimal) into one form.
+  if (isIP(host) !== 0) requireAllowed(policy, host, portOf(url.protocol, url.port), [host]);
+  return url;
+}
+
+function bareHost(hostname: string): string {
+  return hostname.startsWith("[") ? hostname.slice(1, -1) : hostname;
+}
+
+function portOf(protocol: string, port: string): number {
+  if (port !== "") return Number(port);
+  return protocol === "https:" ? 443 : 80;
+}
+
+function canceled(): AuspexError {
+  return new AuspexError("canceled", "the call was canceled");
+}
+
+function refusal(message: string): AuspexError {
+  return new AuspexError("invalid_argument", message);
+}
+
+/** Answers those of the addresses that may be connected to; throws when none may. */
+function requireAllowed(
+  policy: EgressPolicy,
+  host: string,
+  port: number,
+  addresses: readonly string[],
+): readonly [string, ...string[]] {
+  const [first, ...rest] = addresses.filter((address) => policy.allows({ host, port, address }));
+  // The addresses are left out: they would tell a caller about names that only this network knows.
+  if (first === undefined)
+    throw refusal(`${host} is not a public address, and this server does not allow it`);
+  return [first, ...rest];
+}
+
+/**
+ * Makes connections. An address literal is checked here, a name's addresses in the very lookup whose answer the
+ * socket connects to, so that a name that resolves differently a moment later (DNS rebinding) gains nothing.
+ */
+function guardedConnector(
+  policy: EgressPolicy,
+  lookup: (host: string) => Promise<readonly string[]>,
+): buildConnector.connector {
+  return (options, callback) => {
+    const host = bareHost(options.hostname);
+    const port = portOf(options.protocol, options.port);
+    const guardedLookup: LookupFunction = (name, { all }, answer) => {
+      lookup(name)
+        .then((addresses) => requireAllowed(policy, host, port, addresses))
+        .then(
+          ([first, ...rest]) => {
+            if (all)
+              answer(
+                null,
+                [first, ...rest].map((address) => ({ address, family: isIP(address) })),
+              );
+            else answer(null, first, isIP(first));
+          },
+          (error: unknown) => answer(error instanceof Error ? error : new Error(String(error)), []),
+        );
+    };
+    try {
+      if (isIP(host) !== 0) requireAllowed(policy, host, port, [host]);
+    } catch (error) {
+      callback(error instanceof Error ? error : new Error(String(error)), null);
+      return;
+    }
+    buildConnector({
+      allowH2: false,
+      timeout: CONNECT_TIMEOUT_MS,
+      maxCachedSessions: 0,
+      lookup: guardedLookup,
+    })(options, callback);
+  };
+}
+
+async function exchange(
+  agent: Dispatcher,
+  url: URL,
+  request: EgressRequest,
+  signal: AbortSignal,
+): Promise<EgressResponse> {
+  const aborted = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  const answered = agent.request({
+    origin: url.origin,
+    path: url.pathname + url.search,
+    method: request.method,
+    headers: {
+      "user-agent": `auspex/${packageJson.version}`,
+      ...request.headers,
+      // A small compressed body may unpack to a huge one; we neither ask for one nor unpack it.
+      "accept-encoding": "identity",
+    },
+    body: request.body ?? null,
+    signal,
+  });
+  // undici looks at the signal once it has a connection; until then only the race ends the wait.
+  const response = await Promise.race([answered, aborted]);
+  return {
+    status: response.statusCode,
+    headers: flatten(response.headers),
+    body: await readBody(response, request, url.host),
+  };
+}
+
+function flatten(headers: Dispatcher.ResponseData["headers"]): Readonly<Record<string, string>> {
+  // A null prototype, because the other side chooses the names.
+  const flat: Record<string, string> = Object.create(null);
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) flat[name] = typeof value === "string" ? value : value.join(", ");
+  }
+  return flat;
+}
+
+async function readBody(
+  { body, headers }: Dispatcher.ResponseData,
+  { maxBytes, overflow }: EgressRequest,
+  host: string,
+): Promise<Uint8Array> {
+  // Leaving early destroys the stream, and with it the connection; nobody else is there to hear that error.
+  body.on("error", () => {});
+  const tooLong = () => new AuspexError("resource_exhausted", `${host} answered more than ${maxBytes} bytes`);
+  if (overflow === "fail" && Number(headers["content-length"]) > maxBytes) {
+    body.destroy();
+    throw tooLong();
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    const room = maxBytes - length;
+    if (chunk.length > room && overflow === "fail") throw tooLong();
+    chunks.push(chunk.length > room ? chunk.subarray(0, room) : chunk);
+    length += Math.min(chunk.length, room);
+    if (chunk.length > room) break;
+  }
+  return Buffer.concat(chunks, length);
+}
+
+/** What the caller is told of a failure; the original stays its cause. */
+function outward(error: unknown, host: string): AuspexError {
+  if (error instanceof AuspexError) return error;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "UND_ERR_HEADERS_OVERFLOW") {
+    return new AuspexError(
+      "resource_exhausted",
+      `${host} answered with more than ${RESPONSE_HEADER_BYTES_MAX} bytes of headers`,
+      { cause: error },
+    );
+  }
+  const why = code === "" ? "" : `: ${code}`;
+  return new AuspexError("unavailable", `${host} could not be reached or broke off${why}`, { cause: error });
+}

@@ -1,0 +1,189 @@
+/** Domain records as messages of the API, and back where a request carries one. One place for both directions. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type ImageSchema, ImageState } from "../../gen/auspex/v1/image_pb.ts";
+import { type ModelVersionSchema, ModelVersionState } from "../../gen/auspex/v1/model_pb.ts";
+import {
+  PredictionError_Source,
+  type PredictionSchema,
+  PredictionStatus,
+  Webhook_Format,
+} from "../../gen/auspex/v1/prediction_pb.ts";
+import { DataType, type Tensor as TensorMessage, type TensorSchema } from "../../gen/auspex/v1/tensor_pb.ts";
+import type { Image } from "../domain/image.ts";
+import type { ModelVersion } from "../domain/model.ts";
+import type {
+  Prediction,
+  PredictionSummary,
+  PredictionStatus as Status,
+  WebhookFormat,
+} from "../domain/prediction.ts";
+import type { Dtype, Tensor, Tensors } from "../domain/tensor.ts";
+
+const STATUS = {
+  pending: PredictionStatus.PENDING,
+  started: PredictionStatus.STARTED,
+  succeeded: PredictionStatus.SUCCEEDED,
+  failed: PredictionStatus.FAILED,
+  canceled: PredictionStatus.CANCELED,
+} as const satisfies Record<Status, PredictionStatus>;
+
+const DTYPE = {
+  float32: DataType.FLOAT32,
+  int32: DataType.INT32,
+  bool: DataType.BOOL,
+  uint8: DataType.UINT8,
+} as const satisfies Record<Dtype, DataType>;
+
+const DTYPE_NAME = new Map(Object.entries(DTYPE).map(([name, value]) => [value as DataType, name as Dtype]));
+const STATUS_NAME = new Map(
+  Object.entries(STATUS).map(([name, value]) => [value as PredictionStatus, name as Status]),
+);
+
+const FORMAT_NAME: ReadonlyMap<Webhook_Format, WebhookFormat> = new Map<Webhook_Format, WebhookFormat>([
+  [Webhook_Format.UNSPECIFIED, "auspex"],
+  [Webhook_Format.AUSPEX, "auspex"],
+  [Webhook_Format.WRIFTAI, "wriftai"],
+]);
+
+/** undefined for a value that this version of the API does not know. */
+export function dtypeName(dtype: DataType): Dtype | undefined {
+  return DTYPE_NAME.get(dtype);
+}
+
+/** undefined for "any" and for unknown values. */
+export function statusName(status: PredictionStatus): Status | undefined {
+  return STATUS_NAME.get(status);
+}
+
+/** undefined for a value that this version of the API does not know. */
+export function webhookFormatName(format: Webhook_Format): WebhookFormat | undefined {
+  return FORMAT_NAME.get(format);
+}
+
+/** The caller has checked that every dtype is known. */
+export function tensorsFromMessage(tensors: Readonly<Record<string, TensorMessage>>): Tensors {
+  const result: Record<string, Tensor> = {};
+  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+    result[name] = { dtype: dtypeName(dtype) ?? "float32", shape, data };
+  }
+  return result;
+}
+
+function tensorsMessage(tensors: Tensors): Record<string, MessageInitShape<typeof TensorSchema>> {
+  const result: Record<string, MessageInitShape<typeof TensorSchema>> = {};
+  for (const [name, tensor] of Object.entries(tensors)) {
+    result[name] = {
+      dtype: DTYPE[tensor.dtype],
+      shape: [...tensor.shape],
+      data: tensor.data as Uint8Array<ArrayBuffer>,
+    };
+  }
+  return result;
+}
+
+type TimestampInit = { seconds: bigint; nanos: number };
+
+/** From integer microseconds. */
+function time(us: number): TimestampInit {
+  const seconds = Math.floor(us / 1e6);
+  return { seconds: BigInt(seconds), nanos: (us - seconds * 1e6) * 1000 };
+}
+
+function optionalTime(us: number | null): TimestampInit | undefined {
+  return us === null ? undefined : time(us);
+}
+
+type PredictionInit = MessageInitShape<typeof PredictionSchema>;
+
+/** Without input and output, as lists show it. */
+export function summaryMessage(summary: PredictionSummary): PredictionInit {
+  return {
+    id: summary.id,
+    model: summary.model,
+    version: summary.version,
+    status: STATUS[summary.status],
+    revision: summary.revision,
+    attempt: summary.attempt,
+    error:
+      summary.error === null
+        ? undefined
+        : {
+            source:
+              summary.error.source === "internal"
+                ? PredictionError_Source.INTERNAL
+                : PredictionError_Source.EXTERNAL,
+            message: summary.error.message,
+            code: summary.error.code,
+          },
+    createTime: time(summary.createdAt),
+    updateTime: time(summary.updatedAt),
+    startTime: optionalTime(summary.startedAt),
+    endTime: optionalTime(summary.endedAt),
+    setupTime: optionalTime(summary.setupTime),
+    executionTime: optionalTime(summary.executionTime),
+    deadlineTime: optionalTime(summary.deadlineAt),
+    requestId: summary.requestId,
+  };
+}
+
+export function predictionMessage(prediction: Prediction): PredictionInit {
+  const { input, output } = prediction;
+  const message = summaryMessage(prediction);
+  message.input = input.json;
+  message.tensors = tensorsMessage(input.tensors);
+  if (output !== null) {
+    message.output = output.json;
+    message.outputTensors = tensorsMessage(output.tensors);
+  }
+  return message;
+}
+
+export function modelVersionMessage(version: ModelVersion): MessageInitShape<typeof ModelVersionSchema> {
+  const { state, manifest } = version;
+  return {
+    model: `${version.owner}/${version.name}`,
+    version: version.version,
+    state:
+      state.kind === "ready"
+        ? ModelVersionState.READY
+        : state.kind === "failed"
+          ? ModelVersionState.FAILED
+          : ModelVersionState.LOADING,
+    failure: state.kind === "failed" ? state.reason : "",
+    runtime: state.kind === "ready" ? state.runtime : "",
+    runtimeNotes: state.kind === "ready" ? [...state.notes] : [],
+    task: manifest?.task ?? "",
+    inputSchema: manifest?.inputSchema,
+    outputSchema: manifest?.outputSchema,
+    description: manifest?.description ?? "",
+    licence: manifest?.licence ?? "",
+    source: manifest?.source ?? "",
+    batchMax: manifest?.batchMax ?? 0,
+    createTime: time(version.createdAt),
+    digest: version.digest,
+  };
+}
+
+export { time as timeMessage };
+
+export function imageMessage(image: Image): MessageInitShape<typeof ImageSchema> {
+  const { state } = image;
+  const common = { id: image.id, sourceUrl: image.sourceUrl, createTime: time(image.createdAt) };
+  switch (state.kind) {
+    case "importing":
+      return { ...common, state: ImageState.IMPORTING };
+    case "failed":
+      return { ...common, state: ImageState.FAILED, failure: state.reason };
+    case "ready":
+      return {
+        ...common,
+        state: ImageState.READY,
+        mediaType: state.mediaType,
+        width: state.width,
+        height: state.height,
+        sizeBytes: BigInt(state.sizeBytes),
+      };
+    default:
+      return state satisfies never;
+  }
+}

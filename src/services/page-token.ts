@@ -1,0 +1,35 @@
+/**
+ * Opaque page tokens: base64url of a small JSON array, [direction, id]. They hold no secret: every query is by
+ * principal, whatever the token says.
+ */
+import { invalidArgument } from "../domain/error.ts";
+
+export interface PagePosition {
+  /** `before`: the page of older items that follows the id; `after`: the page of newer ones. */
+  readonly direction: "before" | "after";
+  readonly key: string;
+}
+
+export function encodePageToken({ direction, key }: PagePosition): string {
+  return Buffer.from(JSON.stringify([direction, key])).toString("base64url");
+}
+
+/** @throws AuspexError `invalid_argument` for a text that `encodePageToken` did not make; undefined for "" */
+export function decodePageToken(token: string): PagePosition | undefined {
+  if (token === "") return undefined;
+  try {
+    const value: unknown = JSON.parse(Buffer.from(token, "base64url").toString());
+    if (Array.isArray(value) && value.length === 2) {
+      const [direction, key]: unknown[] = value;
+      if ((direction === "before" || direction === "after") && typeof key === "string")
+        return { direction, key };
+    }
+  } catch {
+    // Falls through to the same complaint.
+  }
+  throw invalidArgument({
+    field: "page_token",
+    reason: "format",
+    description: "is not a token that a list has answered",
+  });
+}

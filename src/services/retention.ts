@@ -1,0 +1,48 @@
+/** Deletes what has been finished for longer than the retention, and the blobs that nothing refers to. */
+import type { EngineLog } from "../engine/engine.ts";
+import type { Store } from "../store/store.ts";
+
+/** Rows deleted in one transaction: keeps it short, so that creations behind it do not wait. */
+const BATCH = 500;
+const INTERVAL_MAX_MS = 60_000;
+/** A blob is put before its row commits; an unreferenced one this young may still get its row. */
+const BLOB_AGE_MIN_MS = 3_600_000;
+
+export interface RetentionOptions {
+  readonly store: Store;
+  readonly retentionMs: number;
+  /** Microseconds since the epoch. */
+  readonly now: () => number;
+  readonly log: EngineLog;
+}
+
+/** Answers the stop. */
+export function startRetention({ store, retentionMs, now, log }: RetentionOptions): () => Promise<void> {
+  let stopped = false;
+  let working = Promise.resolve();
+
+  async function sweep(): Promise<void> {
+    let deleted = 0;
+    for (let count = BATCH; count === BATCH && !stopped; deleted += count) {
+      count = await store.predictions.deleteEnded({ endedBefore: now() - retentionMs * 1000, limit: BATCH });
+    }
+    const blobs = stopped ? 0 : await store.blobs.sweep(BLOB_AGE_MIN_MS);
+    if (deleted + blobs > 0) log.info({ predictions: deleted, blobs }, "deleted what was past its retention");
+  }
+
+  const timer = setInterval(
+    () => {
+      working = working.then(() =>
+        stopped
+          ? undefined
+          : sweep().catch((error: unknown) => log.error({ err: error }, "retention failed")),
+      );
+    },
+    Math.min(INTERVAL_MAX_MS, Math.max(retentionMs / 10, 250)),
+  );
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+    return working;
+  };
+}

@@ -1,0 +1,394 @@
+/**
+ * Runs predictions: claims as many as the engine has room for, keeps their leases alive, and settles each exactly
+ * once. What is true is what the store committed; this file only ever tries to make a transition and accepts to
+ * lose it.
+ *
+ * A prediction may also run before it was ever written (`runUnwritten`), for a create that waits: one write instead
+ * of three. It is written the moment somebody has to be able to find it: when it is finished, or when the wait runs
+ * out.
+ */
+import { AuspexError } from "../domain/error.ts";
+import type { Image } from "../domain/image.ts";
+import type { Prediction } from "../domain/prediction.ts";
+import type { NewDelivery } from "../domain/webhook.ts";
+import type { Claim } from "../store/store.ts";
+import type { Hints } from "./hints.ts";
+import type { AcceptedInput } from "./input.ts";
+import { type Ended, ended, failure, type RunContext, run } from "./run.ts";
+
+/** Predictions taken by one claim: bounds the bytes that cross from the store at once. */
+const CLAIM_MAX = 256;
+/** Looks for leases that ran out elsewhere at least this often. */
+const IDLE_POLL_MS = 1000;
+/**
+ * Predictions whose input is being fetched at once. The engine's room does not count them yet, so without a bound of
+ * their own slow pictures would let the whole queue be claimed.
+ */
+export const PREPARING_MAX = 512;
+
+export interface RunnerOptions extends RunContext {
+  readonly hints: Hints;
+  readonly leaseMs: number;
+  /** The webhook events that a prediction's new state causes. */
+  readonly deliveriesFor: (prediction: Prediction) => readonly NewDelivery[];
+  /** Told after a commit that wrote deliveries. */
+  readonly onDeliveries: () => void;
+  /** Told once for each prediction that this process settled. */
+  readonly onSettled: (prediction: Prediction) => void;
+}
+
+/** A prediction that runs before it was written. */
+export interface Unwritten {
+  /** The finished prediction once it is durable; rejects with `canceled` after `abandon`. */
+  readonly settled: Promise<Prediction>;
+  /** Makes it durable as it is now, running on; answers it, or undefined when its end is being written already. */
+  write(images: readonly Image[]): Promise<Prediction | undefined>;
+  /** Nobody waits any more and nothing was written: it never was. */
+  abandon(): void;
+}
+
+export interface Runner {
+  start(): void;
+  /** Something became pending. */
+  wake(): void;
+  /** Whether a prediction may run at once without overtaking one that waits in the store. */
+  canRunUnwritten(): boolean;
+  runUnwritten(
+    prediction: Prediction,
+    accepted: AcceptedInput,
+    images: () => Promise<readonly Image[]>,
+  ): Unwritten;
+  /** Stops a running one; its row is terminal already. */
+  abort(id: string): void;
+  /** Claims nothing more, and waits for what runs up to `graceMs`. */
+  drain(graceMs: number): Promise<void>;
+  /** Stops what still runs and gives its leases back. */
+  close(): Promise<void>;
+}
+
+interface Running {
+  prediction: Prediction;
+  /** undefined until the row is written. */
+  lease: string | undefined;
+  readonly abort: AbortController;
+  readonly done: Promise<void>;
+  /** Its input is there, or is not needed any more; further calls do nothing. */
+  readonly prepared: () => void;
+}
+
+export function createRunner(options: RunnerOptions): Runner {
+  const { input, hints, now, leaseMs, deliveriesFor, log } = options;
+  const { store, engine } = input;
+  const running = new Map<string, Running>();
+  let closing = false;
+  let pulling = false;
+  let pulled = Promise.resolve();
+  let preparing = 0;
+  /** Microseconds since the epoch: until then no lease that is held here runs out. */
+  let leasedUntil = Number.POSITIVE_INFINITY;
+  let backlog = true;
+  let timer: NodeJS.Timeout | undefined;
+  let heartbeat: NodeJS.Timeout | undefined;
+  let unsubscribe = () => {};
+
+  const leaseEnd = () => now() + leaseMs * 1000;
+  const room = () => Math.min(engine.room(), PREPARING_MAX - preparing);
+
+  // ---- pulling -----------------------------------------------------------------------------------------------
+
+  function pull(): void {
+    if (pulling || closing || !backlog) return;
+    pulling = true;
+    pulled = claimAll();
+  }
+
+  /** Never rejects. */
+  async function claimAll(): Promise<void> {
+    try {
+      for (;;) {
+        const limit = Math.min(room(), CLAIM_MAX);
+        if (limit <= 0 || closing) break;
+        // Cleared before the claim: what becomes pending while it runs sets it again.
+        backlog = false;
+        // When this thread or the disk stood still for longer than a lease, what runs here must not be claimed as
+        // lost. Writes apply in order.
+        if (now() >= leasedUntil) void renewAll();
+        const claims = await store.predictions.claim({ limit, now: now(), leaseExpiresAt: leaseEnd() });
+        if (claims.length === limit) backlog = true;
+        for (const claim of claims) begin(claim);
+        if (!backlog) break;
+      }
+    } catch (error) {
+      backlog = true;
+      log.error({ err: error }, "claiming predictions failed; trying again");
+      schedule(IDLE_POLL_MS);
+    } finally {
+      pulling = false;
+    }
+    if (!backlog) await scheduleNextClaim();
+  }
+
+  async function scheduleNextClaim(): Promise<void> {
+    const at = await store.predictions.nextClaimAt().catch(() => undefined);
+    schedule(at === undefined ? IDLE_POLL_MS : Math.min(Math.max((at - now()) / 1000, 10), IDLE_POLL_MS));
+  }
+
+  function schedule(ms: number): void {
+    if (closing) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      backlog = true;
+      pull();
+    }, ms);
+  }
+
+  // ---- running -----------------------------------------------------------------------------------------------
+
+  function begin({ prediction, lease }: Claim): void {
+    leasedUntil = Math.min(leasedUntil, lease.expiresAt);
+    // Its lease was lost without anybody noticing: what it would settle is not taken any more.
+    running.get(prediction.id)?.abort.abort();
+    hints.emit(prediction.id);
+    const deliveries = deliveriesFor(prediction);
+    if (deliveries.length > 0) {
+      store.deliveries.insert(deliveries).then(options.onDeliveries, (error: unknown) => {
+        log.error({ err: error, id: prediction.id }, "a webhook event could not be written");
+      });
+    }
+    const entry = enter(prediction, lease.token, async () => {
+      const accepted: AcceptedInput = { payload: prediction.input, picture: null };
+      const outcome = await runEntry(entry, accepted);
+      if (outcome) await settle(entry, outcome);
+    });
+  }
+
+  function enter(prediction: Prediction, lease: string | undefined, work: () => Promise<void>): Running {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let waiting = true;
+    const prepared = () => {
+      if (!waiting) return;
+      waiting = false;
+      preparing -= 1;
+      pull();
+    };
+    const entry: Running = { prediction, lease, abort: new AbortController(), done: promise, prepared };
+    preparing += 1;
+    running.set(prediction.id, entry);
+    // Begun in the next turn, so that the caller has the entry that the work speaks of.
+    queueMicrotask(async () => {
+      try {
+        await work();
+      } catch (error) {
+        log.error(
+          { err: error, id: prediction.id },
+          "a prediction could not be settled; its lease will run out",
+        );
+      } finally {
+        // It may have been claimed again meanwhile, and then this is another one's place.
+        if (running.get(prediction.id) === entry) running.delete(prediction.id);
+        prepared();
+        resolve();
+      }
+    });
+    return entry;
+  }
+
+  const runEntry = (entry: Running, accepted: AcceptedInput) =>
+    run(options, entry.prediction, accepted, {
+      signal: entry.abort.signal,
+      onPrepared: entry.prepared,
+      onWorkerDeath: () => raiseAttempt(entry),
+    });
+
+  async function raiseAttempt(entry: Running): Promise<void> {
+    const previous = entry.prediction;
+    const next: Prediction = {
+      ...previous,
+      attempt: previous.attempt + 1,
+      deaths: previous.deaths + 1,
+      revision: previous.revision + 1,
+      updatedAt: now(),
+    };
+    // Before the write: what settles it meanwhile, such as its deadline, has to go on from this revision.
+    entry.prediction = next;
+    if (entry.lease === undefined) return;
+    const guard = { kind: "lease", token: entry.lease } as const;
+    if (await store.predictions.transition({ next, guard, deliveries: [] })) hints.emit(next.id);
+    else entry.abort.abort();
+  }
+
+  /** A result that cannot be written, though the storage works, is a failure: it would come again with each lease. */
+  async function settle(entry: Running, outcome: Ended): Promise<void> {
+    try {
+      await commit(entry, outcome);
+    } catch (error) {
+      const known = AuspexError.from(error);
+      if (outcome.status === "failed" || known.code === "unavailable") throw error;
+      log.error({ err: error, id: entry.prediction.id }, "a result could not be written");
+      await commit(entry, { status: "failed", error: failure(known), executionTime: null });
+    }
+  }
+
+  async function commit(entry: Running, outcome: Ended): Promise<void> {
+    if (entry.lease === undefined) return;
+    const next = ended(entry.prediction, outcome, now());
+    const deliveries = deliveriesFor(next);
+    const guard = { kind: "lease", token: entry.lease } as const;
+    if (!(await store.predictions.transition({ next, guard, deliveries }))) {
+      log.warn({ id: next.id }, "a result was dropped: somebody else has settled the prediction");
+      return;
+    }
+    hints.emit(next.id);
+    if (deliveries.length > 0) options.onDeliveries();
+    options.onSettled(next);
+  }
+
+  // ---- running before writing --------------------------------------------------------------------------------
+
+  function runUnwritten(
+    prediction: Prediction,
+    accepted: AcceptedInput,
+    images: () => Promise<readonly Image[]>,
+  ): Unwritten {
+    const { promise: settled, resolve, reject } = Promise.withResolvers<Prediction>();
+    // Whoever stopped waiting has no use for the rejection.
+    settled.catch(() => {});
+    let ending = false;
+    const startedAt = now();
+    const started: Prediction = {
+      ...prediction,
+      status: "started",
+      revision: 2,
+      attempt: 1,
+      startedAt,
+      updatedAt: startedAt,
+    };
+    const entry = enter(started, undefined, async () => {
+      try {
+        const outcome = await runEntry(entry, accepted);
+        if (!outcome) throw new AuspexError("canceled", "the caller went away");
+        if (entry.lease !== undefined) {
+          await settle(entry, outcome);
+          return;
+        }
+        ending = true;
+        const next = ended(entry.prediction, outcome, now());
+        await store.predictions.insert({
+          prediction: next,
+          lease: null,
+          deliveries: [],
+          images: await images(),
+        });
+        options.onSettled(next);
+        resolve(next);
+      } catch (error) {
+        reject(error);
+      }
+    });
+    return {
+      settled,
+      async write(stored) {
+        if (ending || entry.abort.signal.aborted) return undefined;
+        const lease = { token: `unwritten-${prediction.id}`, expiresAt: leaseEnd() };
+        // Set before the write: writes apply in order, so a settle that comes after it finds the row.
+        entry.lease = lease.token;
+        leasedUntil = Math.min(leasedUntil, lease.expiresAt);
+        const written = entry.prediction;
+        const result = await store.predictions.insert({
+          prediction: written,
+          lease,
+          deliveries: [],
+          images: stored,
+        });
+        if (result.kind === "inserted") return written;
+        entry.abort.abort();
+        throw queueFull();
+      },
+      abandon() {
+        if (entry.lease === undefined && !ending) entry.abort.abort();
+      },
+    };
+  }
+
+  // ---- leases ------------------------------------------------------------------------------------------------
+
+  async function renew(expiresAt: number): Promise<void> {
+    const leases = [...running.values()].flatMap(({ prediction, lease }) =>
+      lease === undefined ? [] : [{ id: prediction.id, token: lease }],
+    );
+    leasedUntil = leases.length === 0 ? Number.POSITIVE_INFINITY : expiresAt;
+    if (leases.length === 0) return;
+    for (const id of await store.predictions.renew({ leases, expiresAt })) {
+      const entry = running.get(id);
+      const held = leases.find((lease) => lease.id === id);
+      // A prediction that was settled meanwhile holds no lease either, and is not lost.
+      if (entry && entry.lease === held?.token) entry.abort.abort();
+    }
+  }
+
+  /** Never rejects. */
+  async function renewAll(): Promise<void> {
+    try {
+      await renew(leaseEnd());
+    } catch (error) {
+      // Tried again before the next claim, and with the next beat.
+      leasedUntil = 0;
+      log.error({ err: error }, "leases could not be renewed");
+    }
+  }
+
+  return {
+    runUnwritten,
+    start() {
+      unsubscribe = engine.onRoom(pull);
+      heartbeat = setInterval(() => void renewAll(), leaseMs / 3);
+      pull();
+    },
+    wake() {
+      backlog = true;
+      pull();
+    },
+    canRunUnwritten: () => !closing && !backlog && room() > 0,
+    abort(id) {
+      running.get(id)?.abort.abort();
+    },
+    async drain(graceMs) {
+      closing = true;
+      clearTimeout(timer);
+      unsubscribe();
+      // A claim that is under way is committed, and what it brings has to end before the engine does.
+      await pulled;
+      const all = Promise.all([...running.values()].map((entry) => entry.done));
+      const grace = new AbortController();
+      await Promise.race([all, timeout(graceMs, grace.signal)]);
+      grace.abort();
+    },
+    async close() {
+      clearInterval(heartbeat);
+      // An expiry of now lets the next server claim them at once.
+      await renew(now()).catch(() => {});
+      for (const entry of running.values()) entry.abort.abort();
+      await Promise.all([...running.values()].map((entry) => entry.done));
+    },
+  };
+}
+
+function timeout(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const id = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(id);
+      resolve();
+    });
+  });
+}
+
+export function queueFull(): AuspexError {
+  return new AuspexError(
+    "resource_exhausted",
+    "the queue of unfinished predictions is full; try again later",
+    {
+      retryAfterMs: 1000,
+    },
+  );
+}

@@ -1,0 +1,39 @@
+/** All that transports see of the floors below them. */
+import type { ImageService } from "../../gen/auspex/v1/image_pb.ts";
+import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
+import type { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import type { Principal } from "../domain/principal.ts";
+import type { Operations } from "./call.ts";
+
+export interface Services {
+  readonly predictions: Operations<typeof PredictionService>;
+  readonly models: Operations<typeof ModelService>;
+  readonly images: Operations<typeof ImageService>;
+  /**
+   * The principal of a bearer token (without the word "Bearer"); undefined for none sent. Throws
+   * `unauthenticated`. An open server answers its one principal whatever is sent.
+   */
+  authenticate(token: string | undefined): Principal;
+  /** Where a principal stands with its creation rate; undefined when there is no limit. Costs nothing of it. */
+  rateLimit(principal: Principal): RateLimitState | undefined;
+  readonly health: Health;
+  /** The text of /metrics (Prometheus exposition format) and its content type. */
+  metrics(): Promise<{ readonly text: string; readonly contentType: string }>;
+}
+
+export interface RateLimitState {
+  /** Creations per second. */
+  readonly limit: number;
+  readonly remaining: number;
+  /** When `remaining` is whole again: seconds since the epoch. */
+  readonly resetAt: number;
+}
+
+export interface Health {
+  /** False before the first start is complete, without live workers, and from the first moment of shutting down. */
+  serving(): boolean;
+  /** Why not, for a person; "" while serving. */
+  reason(): string;
+  /** Answers the unsubscribe. */
+  onChange(listener: () => void): () => void;
+}

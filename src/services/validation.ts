@@ -1,0 +1,297 @@
+/**
+ * What a well-formed request is: one table, applied by the operations themselves, so that it holds on every
+ * transport. A check adds complaints; a request is refused with all of them at once.
+ *
+ * Why not protovalidate in the proto: its `validate.proto` cannot be had offline without copying it, its rules
+ * cannot see the server's settings, and the rules that matter most here (tensor sizes, JSON depth, references) are
+ * code in either case.
+ */
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type {
+  GetImageRequest,
+  ImportImageRequest,
+  UploadImageRequest,
+} from "../../gen/auspex/v1/image_pb.ts";
+import type {
+  DeleteModelAliasRequest,
+  DeleteModelVersionRequest,
+  GetModelRequest,
+  GetModelVersionRequest,
+  ListModelsRequest,
+  ListModelVersionsRequest,
+  PublishModelVersionRequest,
+  SetModelAliasRequest,
+} from "../../gen/auspex/v1/model_pb.ts";
+import type {
+  CancelPredictionRequest,
+  CreatePredictionRequest,
+  GetPredictionRequest,
+  ListPredictionsRequest,
+  WatchPredictionRequest,
+} from "../../gen/auspex/v1/prediction_pb.ts";
+import type { Tensor } from "../../gen/auspex/v1/tensor_pb.ts";
+import { type FieldViolation, invalidArgument } from "../domain/error.ts";
+import { parseUuid } from "../domain/id.ts";
+import { NAME_PART, parseModelRef } from "../domain/model.ts";
+import type { JsonValue } from "../domain/payload.ts";
+import { DTYPES, elementCount } from "../domain/tensor.ts";
+import { dtypeName, statusName, webhookFormatName } from "./message.ts";
+
+/** The limits that a check may need; a part of the server's configuration. */
+export interface Limits {
+  readonly WAIT_MAX: number;
+  readonly MAX_TENSOR_ELEMENTS: number;
+  readonly MAX_JSON_DEPTH: number;
+}
+
+/** A hand-held part of a request: more are a mistake, and each costs a look-up. */
+const FILES_MAX = 16;
+const TENSORS_MAX = 64;
+const DIMENSIONS_MAX = 8;
+const KEY_LENGTH_MAX = 256;
+const REQUEST_ID_LENGTH_MAX = 255;
+export const URL_LENGTH_MAX = 2048;
+const SECRET_LENGTH_MAX = 256;
+const DEADLINE_MAX_MS = 86_400_000;
+const PUBLISHED_FILES_MAX = 256;
+const PAGE_SIZE_MAX = 200;
+const PAGE_TOKEN_LENGTH_MAX = 1024;
+
+type Complain = (field: string, reason: string, description: string) => void;
+
+function modelRef(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required, in the form owner/name or owner/name:version");
+  else if (!parseModelRef(value)) {
+    complain(field, "format", "must be owner/name or owner/name:version, of a-z, 0-9, '-', '_' and '.'");
+  }
+}
+
+function modelName(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required, in the form owner/name");
+  else if (!parseModelRef(value) || value.includes(":")) {
+    complain(field, "format", "must be owner/name, of a-z, 0-9, '-', '_' and '.'");
+  }
+}
+
+function versionNumber(complain: Complain, value: number): void {
+  if (value < 1) complain("version", "required", "is required, from 1 up");
+}
+
+function uuid(complain: Complain, value: string): void {
+  if (value === "") complain("id", "required", "is required");
+  else if (parseUuid(value) === undefined) complain("id", "format", "must be a UUID");
+}
+
+function length(complain: Complain, field: string, value: string, max: number): void {
+  if (value.length > max)
+    complain(field, "too_long", `has ${value.length} characters; at most ${max} are allowed`);
+}
+
+function pageSize(complain: Complain, value: number): void {
+  if (value > PAGE_SIZE_MAX) complain("page_size", "out_of_range", `must be 0 to ${PAGE_SIZE_MAX}`);
+}
+
+function url(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required");
+  else if (value.length > URL_LENGTH_MAX) length(complain, field, value, URL_LENGTH_MAX);
+  else if (!URL.canParse(value)) complain(field, "format", "must be an absolute http or https URL");
+  else if (!/^https?:$/.test(new URL(value).protocol)) {
+    complain(field, "format", "must be an http or https URL");
+  }
+}
+
+/** Milliseconds of a duration; NaN for one that google.protobuf.Duration does not allow. */
+export function durationMs(duration: Duration): number {
+  const { seconds, nanos } = duration;
+  const mixed = (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0);
+  return mixed || Math.abs(nanos) > 999_999_999 ? Number.NaN : Number(seconds) * 1000 + nanos / 1e6;
+}
+
+function duration(complain: Complain, field: string, value: Duration, max: number, positive: boolean): void {
+  const ms = durationMs(value);
+  if (!(ms <= max && (positive ? ms > 0 : ms >= 0))) {
+    complain(field, "out_of_range", `must be ${positive ? "more than 0" : "0"} to ${max / 1000} s`);
+  }
+}
+
+/** Levels of nesting, counted without recursion and not beyond one more than `limit`. */
+function isDeeper(value: JsonValue, limit: number): boolean {
+  let level: JsonValue[] = [value];
+  for (let depth = 1; level.length > 0; depth++) {
+    const next: JsonValue[] = [];
+    for (const item of level) {
+      if (typeof item !== "object" || item === null) continue;
+      if (depth > limit) return true;
+      for (const child of Object.values(item))
+        if (typeof child === "object" && child !== null) next.push(child);
+    }
+    level = next;
+  }
+  return false;
+}
+
+/** Whether a number in it is one that JSON does not have, which a binary message may carry all the same. */
+function hasNonFinite(value: JsonValue): boolean {
+  const left: JsonValue[] = [value];
+  for (let item = left.pop(); item !== undefined; item = left.pop()) {
+    if (typeof item === "number" && !Number.isFinite(item)) return true;
+    if (typeof item === "object" && item !== null) for (const child of Object.values(item)) left.push(child);
+  }
+  return false;
+}
+
+/** Index of the first element that is not finite, or -1. */
+function firstNonFinite(data: Uint8Array): number {
+  // A view needs an aligned start; bytes that are not are copied once (`slice` of a Buffer, which gRPC hands us,
+  // would be no copy).
+  const bytes = data.byteOffset % 4 === 0 ? data : new Uint8Array(data);
+  const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+  return floats.findIndex((value) => !Number.isFinite(value));
+}
+
+/** Answers the number of elements, 0 for a tensor with a complaint. */
+function tensor(complain: Complain, field: string, { dtype, shape, data }: Tensor): number {
+  const name = dtypeName(dtype);
+  if (!name) {
+    complain(`${field}.dtype`, "required", `must be one of ${Object.keys(DTYPES).join(", ")}`);
+    return 0;
+  }
+  if (shape.length > DIMENSIONS_MAX) {
+    complain(
+      `${field}.shape`,
+      "too_long",
+      `has ${shape.length} dimensions; at most ${DIMENSIONS_MAX} are allowed`,
+    );
+    return 0;
+  }
+  const elements = elementCount(shape);
+  const expected = elements * DTYPES[name].bytes;
+  if (data.length !== expected) {
+    complain(
+      `${field}.data`,
+      "size",
+      `has ${data.length} bytes; ${name} of shape [${shape.join(", ")}] takes ${expected}`,
+    );
+    return 0;
+  }
+  if (name === "float32") {
+    const index = firstNonFinite(data);
+    if (index >= 0) complain(`${field}.data`, "not_finite", `element ${index} is NaN or infinite`);
+  } else if (name === "bool") {
+    const index = data.findIndex((value) => value > 1);
+    if (index >= 0) complain(`${field}.data`, "format", `element ${index} is neither 0 nor 1`);
+  }
+  return elements;
+}
+
+function create(request: CreatePredictionRequest, complain: Complain, limits: Limits): void {
+  modelRef(complain, "model", request.model);
+  if (request.input && isDeeper(request.input, limits.MAX_JSON_DEPTH)) {
+    complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
+  } else if (request.input && hasNonFinite(request.input)) {
+    complain("input", "not_finite", "holds a number that is NaN or infinite");
+  }
+  const files = Object.keys(request.files);
+  if (files.length > FILES_MAX)
+    complain("files", "too_many", `has ${files.length} entries; at most ${FILES_MAX} are allowed`);
+  for (const key of files) length(complain, "files", key, KEY_LENGTH_MAX);
+  const tensors = Object.entries(request.tensors);
+  if (tensors.length > TENSORS_MAX) {
+    complain("tensors", "too_many", `has ${tensors.length} entries; at most ${TENSORS_MAX} are allowed`);
+  } else {
+    let elements = 0;
+    for (const [key, value] of tensors) {
+      length(complain, "tensors", key, KEY_LENGTH_MAX);
+      elements += tensor(complain, `tensors[${JSON.stringify(key.slice(0, KEY_LENGTH_MAX))}]`, value);
+    }
+    if (elements > limits.MAX_TENSOR_ELEMENTS) {
+      complain(
+        "tensors",
+        "too_large",
+        `have ${elements} elements; at most ${limits.MAX_TENSOR_ELEMENTS} are allowed`,
+      );
+    }
+  }
+  if (tensors.length > 0 && request.input && "inputs" in request.input) {
+    complain("tensors", "conflict", "cannot be given together with input.inputs");
+  }
+  if (request.wait) duration(complain, "wait", request.wait, limits.WAIT_MAX, false);
+  if (request.deadline) duration(complain, "deadline", request.deadline, DEADLINE_MAX_MS, true);
+  length(complain, "request_id", request.requestId, REQUEST_ID_LENGTH_MAX);
+  if (request.webhook) {
+    url(complain, "webhook.url", request.webhook.url);
+    length(complain, "webhook.secret", request.webhook.secret, SECRET_LENGTH_MAX);
+    if (!webhookFormatName(request.webhook.format))
+      complain("webhook.format", "unknown", "is not a known format");
+  }
+}
+
+type Check<T> = (request: T, complain: Complain, limits: Limits) => void;
+
+const byId: Check<{ readonly id: string }> = (request, complain) => uuid(complain, request.id);
+
+/** The table: a request's type name → its check. */
+const CHECKS = {
+  "auspex.v1.CreatePredictionRequest": create,
+  "auspex.v1.GetPredictionRequest": byId as Check<GetPredictionRequest>,
+  "auspex.v1.CancelPredictionRequest": byId as Check<CancelPredictionRequest>,
+  "auspex.v1.WatchPredictionRequest": byId as Check<WatchPredictionRequest>,
+  "auspex.v1.ListPredictionsRequest": ((request, complain) => {
+    pageSize(complain, request.pageSize);
+    length(complain, "page_token", request.pageToken, PAGE_TOKEN_LENGTH_MAX);
+    if (request.model !== "") modelName(complain, "model", request.model);
+    if (request.status !== 0 && !statusName(request.status))
+      complain("status", "unknown", "is not a known status");
+  }) as Check<ListPredictionsRequest>,
+  "auspex.v1.ListModelsRequest": ((request, complain) => {
+    pageSize(complain, request.pageSize);
+    length(complain, "page_token", request.pageToken, PAGE_TOKEN_LENGTH_MAX);
+    if (request.owner !== "" && !NAME_PART.test(request.owner))
+      complain("owner", "format", "is not an owner name");
+  }) as Check<ListModelsRequest>,
+  "auspex.v1.GetModelRequest": ((request, complain) =>
+    modelName(complain, "name", request.name)) as Check<GetModelRequest>,
+  "auspex.v1.ListModelVersionsRequest": ((request, complain) =>
+    modelName(complain, "model", request.model)) as Check<ListModelVersionsRequest>,
+  "auspex.v1.GetModelVersionRequest": ((request, complain) => {
+    modelName(complain, "model", request.model);
+    versionNumber(complain, request.version);
+  }) as Check<GetModelVersionRequest>,
+  "auspex.v1.PublishModelVersionRequest": ((request, complain) => {
+    modelName(complain, "model", request.model);
+    const count = Object.keys(request.files).length;
+    if (count === 0) complain("files", "required", "must hold auspex.json and the model's files");
+    if (count > PUBLISHED_FILES_MAX) {
+      complain("files", "too_many", `has ${count} entries; at most ${PUBLISHED_FILES_MAX} are allowed`);
+    }
+  }) as Check<PublishModelVersionRequest>,
+  "auspex.v1.DeleteModelVersionRequest": ((request, complain) => {
+    modelName(complain, "model", request.model);
+    versionNumber(complain, request.version);
+  }) as Check<DeleteModelVersionRequest>,
+  "auspex.v1.SetModelAliasRequest": ((request, complain) => {
+    modelName(complain, "alias", request.alias);
+    modelRef(complain, "model", request.model);
+  }) as Check<SetModelAliasRequest>,
+  "auspex.v1.DeleteModelAliasRequest": ((request, complain) =>
+    modelName(complain, "alias", request.alias)) as Check<DeleteModelAliasRequest>,
+  "auspex.v1.UploadImageRequest": ((request, complain) => {
+    if (request.data.length === 0) complain("data", "required", "must hold the bytes of a picture");
+  }) as Check<UploadImageRequest>,
+  "auspex.v1.ImportImageRequest": ((request, complain) =>
+    url(complain, "url", request.url)) as Check<ImportImageRequest>,
+  "auspex.v1.GetImageRequest": byId as Check<GetImageRequest>,
+};
+
+type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];
+
+/** @throws AuspexError `invalid_argument` with every complaint */
+export function validate(request: Checked, limits: Limits): void {
+  const violations: FieldViolation[] = [];
+  const complain: Complain = (field, reason, description) => violations.push({ field, reason, description });
+  // The type name chooses the check that was declared for exactly that type.
+  const check = CHECKS[request.$typeName] as Check<Checked>;
+  check(request, complain, limits);
+  const [first, ...rest] = violations;
+  if (first) throw invalidArgument(first, ...rest);
+}

@@ -1,0 +1,64 @@
+/** How the text of one setting becomes its value. */
+/** Throws an Error that says what would be right. */
+export type Parse<T> = (text: string) => T;
+
+export const text: Parse<string> = (value) => value;
+export const list: Parse<readonly string[]> = (value) =>
+  value
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
+export function integer(min: number, max: number): Parse<number> {
+  return (value) => {
+    const number = Number(value);
+    if (!/^[0-9]+$/.test(value) || number < min || number > max) {
+      throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(value)}`);
+    }
+    return number;
+  };
+}
+
+export const flag: Parse<boolean> = (value) => {
+  if (["1", "true", "yes", "on"].includes(value.toLowerCase())) return true;
+  if (["0", "false", "no", "off", ""].includes(value.toLowerCase())) return false;
+  throw new Error(`must be 1 or 0, not ${JSON.stringify(value)}`);
+};
+
+const DURATION_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** `500ms`, `10s`, `30m`, `12h`, `7d` → milliseconds. */
+export function duration(minMs: number, maxMs: number): Parse<number> {
+  return (value) => {
+    const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)$/.exec(value);
+    const ms = Number(match?.[1]) * (DURATION_UNITS[match?.[2] ?? ""] ?? Number.NaN);
+    if (!(ms >= minMs && ms <= maxMs)) {
+      throw new Error(
+        `must be a time such as 10s, 30m or 7d between ${minMs} ms and ${maxMs} ms, not ${JSON.stringify(value)}`,
+      );
+    }
+    return ms;
+  };
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+/** `1048576`, `50MiB`, `2GiB` → bytes. */
+export function size(min: number, max: number): Parse<number> {
+  return (value) => {
+    const match = /^([0-9]+)(|KiB|MiB|GiB)$/.exec(value);
+    const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ""] ?? Number.NaN);
+    if (!(bytes >= min && bytes <= max)) {
+      throw new Error(
+        `must be a size such as 50MiB between ${min} and ${max} bytes, not ${JSON.stringify(value)}`,
+      );
+    }
+    return bytes;
+  };
+}

@@ -1,0 +1,57 @@
+/** The embedded store: SQLite and blobs under one data folder, which it has to itself. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { aliasStore } from "./alias.ts";
+import { openBlobs } from "./blob.ts";
+import { expireLeases } from "./claim.ts";
+import type { Database } from "./database.ts";
+import { deliveryStore, releaseDeliveries } from "./delivery.ts";
+import { imageStore } from "./image.ts";
+import { type FolderLock, lockFolder } from "./lock.ts";
+import { predictionStore } from "./prediction.ts";
+import { openSqliteDatabase } from "./sqlite-database.ts";
+import type { BlobStore, Store, StoreOptions } from "./store.ts";
+
+/**
+ * Creates the folder and the database where they are missing and brings an older database up to date.
+ *
+ * @throws AuspexError `failed_precondition` when another server has the folder, or a newer release wrote it
+ */
+export async function openStore({ dataDir, queueMax }: StoreOptions): Promise<Store> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const lock = lockFolder(dataDir);
+  let database: Database | undefined;
+  try {
+    database = await openSqliteDatabase(join(dataDir, "auspex.db"));
+    const blobs = await openBlobs(join(dataDir, "blobs"), database);
+    // With the lock held nobody else is at work, so whatever seems to be under way was lost with an earlier server.
+    await Promise.all([database.write(expireLeases, {}), database.write(releaseDeliveries, {})]);
+    return assemble({ database, blobs, queueMax, lock });
+  } catch (error) {
+    await database?.close();
+    lock.release();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly queueMax: number;
+  readonly lock: FolderLock;
+}
+
+function assemble({ database, blobs, queueMax, lock }: Parts): Store {
+  return {
+    predictions: predictionStore(database, queueMax),
+    deliveries: deliveryStore(database),
+    images: imageStore(database),
+    aliases: aliasStore(database),
+    blobs,
+    description: database.description,
+    close: async () => {
+      await database.close();
+      lock.release();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * Every operation of every service as one flat list, so that a transport binds them all without knowing any. A new
+ * service is one line in `bindings`.
+ */
+import type { DescMessage, DescMethod, DescService, Message, MessageInitShape } from "@bufbuild/protobuf";
+import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
+import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
+import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import type { CallContext, Operations } from "../services/call.ts";
+import type { Services } from "../services/services.ts";
+
+/** What an operation answers before it is made a message of the method's output type. */
+export type Answer = MessageInitShape<DescMessage>;
+
+export interface UnaryBinding {
+  readonly kind: "unary";
+  readonly method: DescMethod;
+  run(request: Message, call: CallContext): Promise<Answer>;
+}
+
+export interface StreamBinding {
+  readonly kind: "server_streaming";
+  readonly method: DescMethod;
+  run(request: Message, call: CallContext): AsyncIterable<Answer>;
+}
+
+export type Binding = UnaryBinding | StreamBinding;
+
+export function bindings(services: Services): readonly Binding[] {
+  return [
+    ...bind(PredictionService, services.predictions),
+    ...bind(ModelService, services.models),
+    ...bind(ImageService, services.images),
+  ];
+}
+
+/** Full names of the services that the bindings belong to. */
+export function serviceNames(bound: readonly Binding[]): readonly string[] {
+  return [...new Set(bound.map(({ method }) => method.parent.typeName))];
+}
+
+/** `package.Service/Method`, as logs show it. */
+export function methodName({ method }: Binding): string {
+  return `${method.parent.typeName}/${method.name}`;
+}
+
+function bind<S extends DescService>(service: S, operations: Operations<S>): Binding[] {
+  // The one place where per-method types are given up: `Operations` and `service.methods` are two views of one
+  // descriptor, so each name has an operation of its own method's types.
+  const byName = operations as unknown as Record<string, UnaryBinding["run"] & StreamBinding["run"]>;
+  return service.methods.map((method): Binding => {
+    const operation = byName[method.localName];
+    if (operation === undefined) throw new Error(`${service.typeName}.${method.name} is not implemented`);
+    const run = operation.bind(operations) as typeof operation;
+    switch (method.methodKind) {
+      case "unary":
+        return { kind: "unary", method, run };
+      case "server_streaming":
+        return { kind: "server_streaming", method, run };
+      default:
+        throw new Error(`${service.typeName}.${method.name}: client streams are not bound to any transport`);
+    }
+  });
+}

@@ -1,0 +1,241 @@
+/**
+ * Connect and gRPC-Web on the HTTP listener: every operation at `POST /package.Service/Method`, and reads also by
+ * GET in Connect. gRPC proper is told its own port.
+ */
+
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import type { Message } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  cors as connectHeaders,
+  createConnectRouter,
+  createContextKey,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+import type { Config } from "../config.ts";
+import { AuspexError, ERROR_CODES } from "../domain/error.ts";
+import type { Principal } from "../domain/principal.ts";
+import type { CallContext } from "../services/call.ts";
+import type { Services } from "../services/services.ts";
+import { bearerToken } from "./bearer.ts";
+import { type Answer, type Binding, bindings, methodName } from "./binding.ts";
+import { allowOrigins } from "./cors.ts";
+import { countJsonValues } from "./json-values.ts";
+import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
+
+export interface ConnectDeps {
+  readonly services: Services;
+  readonly config: Config;
+  readonly log: Logger;
+  /** Where gRPC is served. */
+  readonly grpcPort: number;
+}
+
+/** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
+
+const GRPC = /^application\/grpc(?:[+;]|$)/i;
+const JSON_BODY = /^application\/(?:connect\+|grpc-web\+)?json\b/i;
+
+export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void {
+  allowOrigins(scope, {
+    origins: deps.config.CORS_ORIGINS,
+    methods: connectHeaders.allowedMethods,
+    allowedHeaders: [...connectHeaders.allowedHeaders, "Authorization"],
+    exposedHeaders: connectHeaders.exposedHeaders,
+  });
+  // The handlers read the body themselves, up to their limit.
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+
+  const router = createConnectRouter({
+    grpc: false,
+    // No Brotli: Node compresses at its highest level, seconds for a picture, on the threads that files need too.
+    acceptCompression: [compressionGzip],
+    // Before and after decompression.
+    readMaxBytes: deps.config.MAX_BODY_BYTES,
+    maxTimeoutMs: TIMEOUT_MS_MAX,
+    // A misspelt field is told instead of being ignored.
+    jsonOptions: { ignoreUnknownFields: false },
+    // Before the body is read: who may not call does not get to send megabytes.
+    requestGate: (context) => {
+      context.values.set(PRINCIPAL, authenticate(context, deps));
+    },
+  });
+  for (const binding of bindings(deps.services)) route(router, binding, deps);
+  for (const handler of router.handlers) {
+    scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, deps));
+  }
+}
+
+function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void {
+  const method = methodName(binding);
+  const implementation =
+    binding.kind === "unary"
+      ? (request: Message, context: HandlerContext) =>
+          answer(method, context, deps, (call) => binding.run(request, call))
+      : (request: Message, context: HandlerContext) =>
+          stream(method, context, deps, (call) => binding.run(request, call));
+  // The router derives the type from a method known at compile time; a binding is any method.
+  router.rpc(binding.method, implementation as never);
+}
+
+async function answer(
+  method: string,
+  context: HandlerContext,
+  { log }: ConnectDeps,
+  run: (call: CallContext) => Promise<Answer>,
+): Promise<Answer> {
+  const { signal, release } = callSignal(context);
+  try {
+    signal.throwIfAborted();
+    const running = run(callContext(context, signal));
+    // The caller hears of its deadline when it passes, whenever the operation notices.
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+    return await Promise.race([running, aborted]);
+  } catch (thrown) {
+    throw connectError(refusal(thrown, { method, signal, log }));
+  } finally {
+    release();
+  }
+}
+
+async function* stream(
+  method: string,
+  context: HandlerContext,
+  { log }: ConnectDeps,
+  run: (call: CallContext) => AsyncIterable<Answer>,
+): AsyncGenerator<Answer> {
+  const { signal, release } = callSignal(context);
+  try {
+    for await (const message of run(callContext(context, signal))) {
+      yield message;
+      signal.throwIfAborted();
+    }
+    signal.throwIfAborted();
+  } catch (thrown) {
+    throw connectError(refusal(thrown, { method, signal, log }));
+  } finally {
+    release();
+  }
+}
+
+/** The call's signal with our own reasons, so that `refusal` knows what ended it. */
+function callSignal(context: HandlerContext): { readonly signal: AbortSignal; release(): void } {
+  const abort = new AbortController();
+  const onEnd = () => {
+    const { reason } = context.signal;
+    const late = reason instanceof ConnectError && reason.code === Code.DeadlineExceeded;
+    abort.abort(late ? DEADLINE_PASSED : CALLER_GONE);
+  };
+  context.signal.addEventListener("abort", onEnd);
+  if (context.signal.aborted) onEnd();
+  return { signal: abort.signal, release: () => context.signal.removeEventListener("abort", onEnd) };
+}
+
+function authenticate(context: HandlerContext, { services, log }: ConnectDeps): Principal {
+  try {
+    return services.authenticate(bearerToken(context.requestHeader.get("authorization") ?? undefined));
+  } catch (thrown) {
+    throw connectError(refusal(thrown, { method: context.url, signal: context.signal, log }));
+  }
+}
+
+function callContext(context: HandlerContext, signal: AbortSignal): CallContext {
+  const principal = context.values.get(PRINCIPAL);
+  if (principal === undefined) throw new Error("the request gate did not run");
+  const timeoutMs = context.timeoutMs();
+  return { principal, signal, deadlineAt: timeoutMs === undefined ? undefined : Date.now() + timeoutMs };
+}
+
+function connectError(error: AuspexError): ConnectError {
+  const code: Code = ERROR_CODES[error.code].grpc;
+  const details = refusalDetails(error).map(({ desc, value }) => ({ desc, value }));
+  return new ConnectError(error.message.toWellFormed(), code, undefined, details, error);
+}
+
+async function serve(
+  handler: UniversalHandler,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { grpcPort, log, config }: ConnectDeps,
+): Promise<void> {
+  if (GRPC.test(request.headers["content-type"] ?? "")) return refuseGrpc(reply, grpcPort);
+  let call: ReturnType<typeof universalRequestFromNodeRequest>;
+  try {
+    call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, undefined);
+  } catch (cause) {
+    throw new AuspexError("invalid_argument", "the Host header or the path is malformed", { cause });
+  }
+  reply.hijack();
+  try {
+    // A body that is refused half-way must not take the connection with it, or the caller never reads why.
+    const bytes: AsyncIterable<Uint8Array> = request.raw.iterator({ destroyOnReturn: false });
+    const isJson = JSON_BODY.test(request.headers["content-type"] ?? "");
+    const body = isJson ? boundedJson(bytes, config.MAX_JSON_VALUES) : bytes;
+    const response = await blameCaller(await handler({ ...call, body }));
+    // What it left unread is thrown away: a caller that sends all before it reads would otherwise never get there.
+    request.raw.resume();
+    // The response bypasses Fastify, so what hooks have set is handed over.
+    for (const [name, value] of Object.entries(reply.getHeaders())) {
+      if (value !== undefined) reply.raw.setHeader(name, value);
+    }
+    await universalResponseToNodeResponse(response, reply.raw);
+  } catch (cause) {
+    // The caller is gone: there is nobody to tell.
+    log.debug({ err: cause, method: handler.requestPath }, "the response was not delivered");
+    reply.raw.destroy();
+  }
+}
+
+/** Passes a JSON body on while it has no more values than allowed. */
+async function* boundedJson(body: AsyncIterable<Uint8Array>, max: number): AsyncGenerator<Uint8Array> {
+  let values = 0;
+  for await (const bytes of body) {
+    values += countJsonValues(bytes);
+    if (values > max) {
+      throw new ConnectError(`the body has more than ${max} JSON values`, Code.ResourceExhausted);
+    }
+    yield bytes;
+  }
+}
+
+/**
+ * Connect's library makes a unary body that is not its message an internal error of ours, status 500 (`parse binary:
+ * …`, in its protocol/serialization). Nothing of ours says that: our own faults leave as "internal error".
+ */
+async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
+  // An answer this short is never compressed, so it can be read as it is.
+  if (response.status !== 500 || !response.body || response.header?.has("content-encoding")) return response;
+  const answered = await text(response.body);
+  const error: { code?: string; message?: string } = JSON.parse(answered);
+  const isCallers = error.code === "internal" && error.message?.startsWith("parse binary: ");
+  const body = Buffer.from(isCallers ? JSON.stringify({ ...error, code: "invalid_argument" }) : answered);
+  const status = isCallers ? ERROR_CODES.invalid_argument.http : response.status;
+  response.header?.delete("content-length");
+  return { ...response, status, body: Readable.from([body]) };
+}
+
+/** A gRPC "trailers-only" answer; over HTTP/1.1 its status travels in the headers. */
+function refuseGrpc(reply: FastifyReply, port: number): void {
+  reply
+    .header("content-type", "application/grpc")
+    .header("grpc-status", String(ERROR_CODES.unimplemented.grpc))
+    .header("grpc-message", encodeURIComponent(`gRPC is served on port ${port}`))
+    .send();
+}

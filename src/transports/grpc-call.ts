@@ -1,0 +1,133 @@
+/** One gRPC call: decode, call the operation once, encode. Bound generically; see `Binding`. */
+import { create, type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type {
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerUnaryCall,
+  ServerWritableStream,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { AuspexError } from "../domain/error.ts";
+import type { Services } from "../services/services.ts";
+import { bearerToken } from "./bearer.ts";
+import { type Answer, methodName, type StreamBinding, type UnaryBinding } from "./binding.ts";
+import { grpcStatus } from "./grpc-status.ts";
+import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
+
+export interface CallDeps {
+  readonly services: Services;
+  readonly log: Logger;
+}
+
+/** Longest delay that a timer takes (Node fires later ones at once); a later deadline needs no timer of ours. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnaryCall<Buffer, Buffer> {
+  const method = methodName(binding);
+  return async (call, callback) => {
+    const abort = new AbortController();
+    let finished = false;
+    // Also emitted after the answer, where aborting would only cost.
+    call.on("cancelled", () => {
+      if (!finished) abort.abort(CALLER_GONE);
+    });
+    try {
+      const context = {
+        principal: authenticate(call, deps),
+        signal: abort.signal,
+        deadlineAt: deadlineOf(call),
+      };
+      const answer = await binding.run(decode(binding.method.input, call.request), context);
+      callback(null, encode(binding.method.output, answer));
+    } catch (thrown) {
+      callback(grpcStatus(refusal(thrown, { method, signal: abort.signal, log: deps.log })));
+    } finally {
+      finished = true;
+    }
+  };
+}
+
+export function streamHandler(
+  binding: StreamBinding,
+  deps: CallDeps,
+): handleServerStreamingCall<Buffer, Buffer> {
+  const method = methodName(binding);
+  return async (call) => {
+    const abort = new AbortController();
+    const { signal } = abort;
+    call.on("cancelled", () => abort.abort(CALLER_GONE));
+    const deadlineAt = deadlineOf(call);
+    const deadline = deadlineTimer(deadlineAt, abort);
+    try {
+      const context = { principal: authenticate(call, deps), signal, deadlineAt };
+      for await (const answer of binding.run(decode(binding.method.input, call.request), context)) {
+        await write(call, encode(binding.method.output, answer), signal);
+        signal.throwIfAborted();
+      }
+      signal.throwIfAborted();
+      call.end();
+    } catch (thrown) {
+      call.emit("error", grpcStatus(refusal(thrown, { method, signal, log: deps.log })));
+    } finally {
+      clearTimeout(deadline);
+    }
+  };
+}
+
+/**
+ * Resolves when the message has left for the socket, or at the abort. Waiting for each message keeps one per stream
+ * in memory: `write` itself would take 16 before it asks to wait, and a dead reader's last callback never comes.
+ */
+function write(
+  call: ServerWritableStream<Buffer, Buffer>,
+  bytes: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+    else call.write(bytes, done);
+  });
+}
+
+/**
+ * grpc-js answers a passed deadline by itself, but a stream whose reader has stalled never gets to its end that
+ * way, and would keep its operation.
+ */
+function deadlineTimer(
+  deadlineAt: number | undefined,
+  abort: AbortController,
+): ReturnType<typeof setTimeout> | undefined {
+  if (deadlineAt === undefined || deadlineAt - Date.now() > TIMER_MS_MAX) return undefined;
+  return setTimeout(() => abort.abort(DEADLINE_PASSED), deadlineAt - Date.now());
+}
+
+type Call = ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer>;
+
+function authenticate(call: Call, { services }: CallDeps) {
+  const [header] = call.metadata.get("authorization");
+  return services.authenticate(bearerToken(header?.toString()));
+}
+
+function deadlineOf(call: Call): number | undefined {
+  const deadline = Number(call.getDeadline());
+  return Number.isFinite(deadline) ? deadline : undefined;
+}
+
+/** Decoding stands here and not in grpc-js's deserialize hook, which would make a malformed body our fault (INTERNAL). */
+function decode(schema: DescMessage, bytes: Buffer): Message {
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new AuspexError("invalid_argument", `the request is not a valid ${schema.typeName}`, { cause });
+  }
+}
+
+function encode(schema: DescMessage, answer: Answer): Buffer {
+  const bytes = toBinary(schema, create(schema, answer));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,119 @@
+/** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
+import {
+  Server,
+  ServerCredentials,
+  type ServerOptions,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { type Config, isLoopback } from "../config.ts";
+import type { Services } from "../services/services.ts";
+import { type Binding, bindings, serviceNames } from "./binding.ts";
+import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
+import { addStandardServices } from "./grpc-standard.ts";
+
+export interface GrpcListener {
+  readonly port: number;
+  /**
+   * Health says NOT_SERVING, nothing new is accepted (GOAWAY), and running calls have up to `graceMs` to finish
+   * before their connections are cut; the services, told to stop before this, end their watch streams themselves.
+   * Resolves when everything is closed.
+   */
+  drain(graceMs: number): Promise<void>;
+}
+
+export interface GrpcOptions {
+  readonly services: Services;
+  readonly config: Config;
+  readonly log: Logger;
+}
+
+/** A connection without traffic is tried after this; one whose peer is gone without a word is closed 20 s later. */
+const KEEPALIVE_MS = 60_000;
+const KEEPALIVE_TIMEOUT_MS = 20_000;
+
+/** @throws Error with code EADDRINUSE when the port is taken */
+export async function startGrpc({ services, config, log }: GrpcOptions): Promise<GrpcListener> {
+  const server = new Server(serverOptions(config));
+  const bound = bindings(services);
+  addServices(server, bound, { services, log });
+  const drainStandardServices = addStandardServices(server, bound, services.health);
+  const port = await bindPort(server, config);
+  if (!config.tls && !isLoopback(config.HOST)) {
+    log.warn({ host: config.HOST, port }, "gRPC is served without TLS where others can listen in");
+  }
+  return {
+    port,
+    async drain(graceMs) {
+      drainStandardServices();
+      // Announces the end on every connection and cuts those that are left after the grace. (forceShutdown would
+      // not: without channelz it loses sight of the connections.)
+      server.drain(address(config.HOST, port), graceMs);
+      await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+    },
+  };
+}
+
+function serverOptions(config: Config): ServerOptions {
+  return {
+    // After decompression too: grpc-js stops inflating at the same number.
+    "grpc.max_receive_message_length": config.MAX_BODY_BYTES,
+    "grpc.max_concurrent_streams": config.MAX_STREAMS,
+    "grpc.keepalive_time_ms": KEEPALIVE_MS,
+    "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+    // Its bookkeeping costs on every call, and /metrics has what we show.
+    "grpc.enable_channelz": 0,
+  };
+}
+
+const identity = (bytes: Buffer): Buffer => bytes;
+
+function addServices(server: Server, bound: readonly Binding[], deps: CallDeps): void {
+  for (const name of serviceNames(bound)) {
+    const definition: Record<string, ServiceDefinition[string]> = {};
+    const implementation: UntypedServiceImplementation = {};
+    for (const binding of bound) {
+      const { method } = binding;
+      if (method.parent.typeName !== name) continue;
+      definition[method.name] = {
+        path: `/${name}/${method.name}`,
+        requestStream: false,
+        responseStream: binding.kind === "server_streaming",
+        // Bytes pass through: messages are read and written where a failure can be told apart; see grpc-call.ts.
+        requestSerialize: identity,
+        requestDeserialize: identity,
+        responseSerialize: identity,
+        responseDeserialize: identity,
+      };
+      implementation[method.name] =
+        binding.kind === "unary" ? unaryHandler(binding, deps) : streamHandler(binding, deps);
+    }
+    server.addService(definition, implementation);
+  }
+}
+
+async function bindPort(server: Server, config: Config): Promise<number> {
+  const wanted = address(config.HOST, config.GRPC_PORT);
+  try {
+    return await new Promise((resolve, reject) => {
+      server.bindAsync(wanted, credentials(config), (error, port) => (error ? reject(error) : resolve(port)));
+    });
+  } catch (error) {
+    // grpc-js tells the reason in its text alone.
+    const message = `gRPC cannot listen on ${wanted}: ${error instanceof Error ? error.message : String(error)}`;
+    throw Object.assign(new Error(message, { cause: error }), {
+      code: /\b(E[A-Z]{3,})\b/.exec(message)?.[1],
+    });
+  }
+}
+
+function address(host: string, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function credentials({ tls }: Config): ServerCredentials {
+  if (!tls) return ServerCredentials.createInsecure();
+  const pair = { cert_chain: tls.cert, private_key: tls.key };
+  return ServerCredentials.createSsl(tls.clientCa ?? null, [pair], tls.clientCa !== undefined);
+}

@@ -1,0 +1,73 @@
+import { describe, expect, test } from "vitest";
+import { ConfigError, helpText, readConfig } from "../src/config.ts";
+
+function complaints(env: Record<string, string>): string[] {
+  try {
+    readConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return [...error.complaints];
+    throw error;
+  }
+  return [];
+}
+
+test("without any setting everything has a default", () => {
+  expect(readConfig({})).toMatchObject({
+    HOST: "127.0.0.1",
+    HTTP_PORT: 8080,
+    GRPC_PORT: 50051,
+    QUEUE_MAX: 100_000,
+  });
+});
+
+test("an empty value is an unset one", () => {
+  expect(readConfig({ AUSPEX_HTTP_PORT: "" }).HTTP_PORT).toBe(8080);
+});
+
+test.each([
+  ["AUSPEX_HTTP_PORT", "65535", "65536"],
+  ["AUSPEX_QUEUE_MAX", "1", "0"],
+  ["AUSPEX_RETENTION", "1s", "999ms"],
+  ["AUSPEX_MAX_BODY_BYTES", "1024", "1023"],
+  ["AUSPEX_MAX_BODY_BYTES", "1GiB", "2GiB"],
+  ["AUSPEX_LEASE", "200ms", "199ms"],
+  ["AUSPEX_RUNTIME", "tfjs-wasm", "wasm"],
+  ["AUSPEX_RATE_LIMIT", "off", "0"],
+  ["AUSPEX_API_KEYS", "a:0123456789abcdef", "a:0123456789abcde"],
+  ["AUSPEX_INSECURE", "yes", "maybe"],
+])("%s: %s is in, %s is out", (name, inside, outside) => {
+  expect(complaints({ [name]: inside })).toEqual([]);
+  expect(complaints({ [name]: outside }).join()).toContain(name);
+});
+
+describe("an open server", () => {
+  test.each(["127.0.0.1", "127.9.9.9", "::1", "localhost"])("may bind %s", (host) => {
+    expect(complaints({ AUSPEX_HOST: host })).toEqual([]);
+  });
+  test.each(["0.0.0.0", "::", "192.168.1.1", "example.org", "127.0.0.1.example.org"])(
+    "may not bind %s",
+    (host) => {
+      expect(complaints({ AUSPEX_HOST: host }).join()).toContain("AUSPEX_API_KEYS");
+      expect(complaints({ AUSPEX_HOST: host, AUSPEX_INSECURE: "1" })).toEqual([]);
+      expect(complaints({ AUSPEX_HOST: host, AUSPEX_API_KEYS: "a:0123456789abcdef" })).toEqual([]);
+    },
+  );
+});
+
+test("API keys: the catalogue's name and a shared key are refused", () => {
+  expect(complaints({ AUSPEX_API_KEYS: "auspex:0123456789abcdef" })).toHaveLength(1);
+  expect(complaints({ AUSPEX_API_KEYS: "a:0123456789abcdef,b:0123456789abcdef" })).toHaveLength(1);
+});
+
+test("a certificate without its key is refused", () => {
+  expect(complaints({ AUSPEX_TLS_CERT: import.meta.filename }).join()).toContain("AUSPEX_TLS_KEY");
+});
+
+test("unknown settings are refused, so that a typing error cannot pass", () => {
+  expect(complaints({ AUSPEX_HTP_PORT: "1" }).join()).toContain("AUSPEX_HTP_PORT");
+});
+
+test("help names every setting", () => {
+  for (const name of Object.keys(readConfig({})))
+    if (name !== "tls") expect(helpText()).toContain(`AUSPEX_${name}`);
+});

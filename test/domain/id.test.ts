@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { createIdMinter, parseUuid } from "../../src/domain/id.ts";
+
+const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
+
+test("ids are UUIDv7 that rise strictly, also within a millisecond and when the clock goes back", () => {
+  const mint = createIdMinter(random);
+  const times = [1000, 1000, 1001, 999, 500, ...Array(10_000).fill(1002), 1003];
+  const ids = times.map((ms) => mint(ms));
+  for (const [index, id] of ids.entries()) {
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    if (index > 0) expect(id > (ids[index - 1] ?? "")).toBe(true);
+  }
+});
+
+test("an id begins with its time", () => {
+  const ms = Date.UTC(2026, 0, 1);
+  expect(Number.parseInt(createIdMinter(random)(ms).replace("-", "").slice(0, 12), 16)).toBe(ms);
+});
+
+test("only UUIDs are read, in either case", () => {
+  expect(parseUuid("018F3A6E-0000-7000-8000-0123456789AB")).toBe("018f3a6e-0000-7000-8000-0123456789ab");
+  for (const text of ["", "x", "018f3a6e00007000800000000000000", "018f3a6e-0000-7000-8000-0123456789ab "]) {
+    expect(parseUuid(text)).toBeUndefined();
+  }
+});

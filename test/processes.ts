@@ -1,0 +1,39 @@
+/** What the operating system knows of a process: its children, and signals to them. Linux; elsewhere nothing. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+
+/** Process ids whose parent is `pid`: a server's workers. */
+export function childrenOf(pid: number): number[] {
+  if (!existsSync("/proc/self/stat")) return [];
+  return readdirSync("/proc").flatMap((name) => {
+    if (!/^[0-9]+$/.test(name)) return [];
+    try {
+      // The command in field 2 may hold blanks; what follows its closing bracket is: state, parent, …
+      const [, parent] = readFileSync(`/proc/${name}/stat`, "utf8")
+        .replace(/^.*\) /s, "")
+        .split(" ");
+      return Number(parent) === pid ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Lets processes that were stopped run on; those that have ended meanwhile are past it. */
+export function resume(pids: readonly number[]): void {
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGCONT");
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Resident bytes. */
+export function residentBytes(pid: number): number {
+  const pages = Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
+  return pages * 4096;
+}

@@ -1,0 +1,173 @@
+/** The runner over a real store and an engine that does what each test tells it to. */
+import { setTimeout as delay } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import type { Prediction } from "../../src/domain/prediction.ts";
+import type { Engine, Job, JobResult } from "../../src/engine/engine.ts";
+import type { Egress } from "../../src/services/egress.ts";
+import { createHints } from "../../src/services/hints.ts";
+import { createRunner, PREPARING_MAX, type Runner } from "../../src/services/runner.ts";
+import type { Store } from "../../src/store/store.ts";
+import { aPrediction, SUCCESS, tempStore } from "../store/temp-store.ts";
+
+const SECOND = 1_000_000;
+
+interface Bench {
+  readonly store: Store;
+  readonly runner: Runner;
+  /** Jobs that the engine was given, and their ends. */
+  readonly jobs: { readonly job: Job; readonly end: PromiseWithResolvers<JobResult> }[];
+  /** Pictures that are being fetched. */
+  readonly fetches: PromiseWithResolvers<never>[];
+  /** Microseconds by which the server's clock is ahead. */
+  ahead: number;
+  add(given?: Partial<Prediction>): Promise<Prediction>;
+  read(prediction: Prediction): Promise<Prediction | undefined>;
+}
+
+async function bench({ store: override = (store: Store) => store, leaseMs = 60_000 } = {}): Promise<Bench> {
+  const store = override(await tempStore());
+  const jobs: Bench["jobs"] = [];
+  const fetches: Bench["fetches"] = [];
+  const engine = {
+    run(job: Job) {
+      const end = Promise.withResolvers<JobResult>();
+      job.signal.addEventListener("abort", () => end.reject(new Error("aborted")));
+      jobs.push({ job, end });
+      return end.promise;
+    },
+    room: () => 10_000,
+    onRoom: () => () => undefined,
+  } as unknown as Engine;
+  const egress = {
+    fetch: () => {
+      const fetched = Promise.withResolvers<never>();
+      fetches.push(fetched);
+      return fetched.promise;
+    },
+  } as unknown as Egress;
+  const ignore = () => undefined;
+  const now = () => Date.now() * 1000 + self.ahead;
+  const runner = createRunner({
+    input: { store, engine, egress, maxPictureBytes: 1 },
+    hints: createHints(),
+    now,
+    leaseMs,
+    runMaxMs: 1_800_000,
+    deliveriesFor: () => [],
+    onDeliveries: ignore,
+    onSettled: ignore,
+    log: { info: ignore, warn: ignore, error: ignore },
+  });
+  const self: Bench = {
+    store,
+    runner,
+    jobs,
+    fetches,
+    ahead: 0,
+    async add(given) {
+      const prediction = aPrediction({ createdAt: now(), updatedAt: now(), ...given });
+      await store.predictions.insert({ prediction, lease: null, deliveries: [], images: [] });
+      runner.wake();
+      return prediction;
+    },
+    read: ({ principal, id }) => store.predictions.get(principal, id),
+  };
+  onTestFinished(() => runner.close());
+  return self;
+}
+
+const RESULT: JobResult = { output: SUCCESS.output, executionTime: 1 };
+
+test("what a claim under way brings at the stop is finished, not failed by the engine's end", async () => {
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  const self = await bench({
+    store: (store) => ({
+      ...store,
+      predictions: {
+        ...store.predictions,
+        claim: async (args) => {
+          const claims = await store.predictions.claim(args);
+          await held;
+          return claims;
+        },
+      },
+    }),
+  });
+  const prediction = await self.add();
+  const closed = self.runner.drain(60_000).then(() => self.runner.close());
+  release();
+  await expect.poll(() => self.jobs.length).toBe(1);
+  expect(await Promise.race([closed, delay(50, "open")])).toBe("open");
+  self.jobs[0]?.end.resolve(RESULT);
+  await closed;
+  expect(await self.read(prediction)).toMatchObject({ status: "succeeded", attempt: 1 });
+});
+
+test("a deadline that passes while a worker's death is written ends on a later revision than that", async () => {
+  const self = await bench();
+  const prediction = await self.add();
+  await expect.poll(() => self.jobs.length).toBe(1);
+  const died = self.jobs[0]?.job.onWorkerDeath();
+  self.jobs[0]?.end.reject(new Error("too late"));
+  await died;
+  await expect.poll(async () => (await self.read(prediction))?.status).toBe("failed");
+  expect(await self.read(prediction)).toMatchObject({ revision: 4, attempt: 2, deaths: 1 });
+});
+
+test("after a standstill longer than a lease, what runs here is not claimed as lost", async () => {
+  const self = await bench();
+  const first = await self.add();
+  await expect.poll(() => self.jobs.length).toBe(1);
+  self.ahead = 61 * SECOND;
+  await self.add();
+  await expect.poll(() => self.jobs.length).toBe(2);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(async () => (await self.read(first))?.status).toBe("succeeded");
+  expect(await self.read(first)).toMatchObject({ attempt: 1 });
+});
+
+test("a prediction that a server left behind runs again, however long that server was down", async () => {
+  const self = await bench();
+  const startedAt = Date.now() * 1000 - 7200 * SECOND;
+  const prediction = aPrediction({ status: "started", startedAt, attempt: 1, revision: 2 });
+  const lease = { token: "lost", expiresAt: 0 };
+  await self.store.predictions.insert({ prediction, lease, deliveries: [], images: [] });
+  self.runner.wake();
+  await expect.poll(() => self.jobs.length).toBe(1);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(async () => (await self.read(prediction))?.status).toBe("succeeded");
+  expect(await self.read(prediction)).toMatchObject({ attempt: 2, startedAt });
+});
+
+test("a result that cannot be written fails its prediction instead of running again for ever", async () => {
+  const self = await bench({
+    store: (store) => ({
+      ...store,
+      predictions: {
+        ...store.predictions,
+        transition: async (args) => {
+          if (args.next.status === "succeeded") throw new Error("string or blob too big");
+          return store.predictions.transition(args);
+        },
+      },
+    }),
+  });
+  const prediction = await self.add();
+  await expect.poll(() => self.jobs.length).toBe(1);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(async () => (await self.read(prediction))?.status).toBe("failed");
+  expect((await self.read(prediction))?.error?.code).toBe("internal");
+});
+
+test("pictures that are slow to come do not let the whole queue be claimed", async () => {
+  const self = await bench();
+  const input = { json: { image: "https://slow.example/a.png" }, tensors: {} };
+  await Promise.all(Array.from({ length: PREPARING_MAX + 50 }, () => self.add({ input })));
+  await expect.poll(() => self.fetches.length).toBe(PREPARING_MAX);
+  await delay(50);
+  expect(self.fetches.length).toBe(PREPARING_MAX);
+  expect(self.runner.canRunUnwritten()).toBe(false);
+  self.fetches[0]?.reject(new Error("no such picture"));
+  await expect.poll(() => self.fetches.length).toBe(PREPARING_MAX + 1);
+  for (const fetched of self.fetches) fetched.reject(new Error("no such picture"));
+});

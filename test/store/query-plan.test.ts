@@ -1,0 +1,66 @@
+/** Every statement finds its rows by an index: a table that is walked from end to end is slow only once it is large. */
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { expect, onTestFinished, test } from "vitest";
+import { migrate } from "../../src/store/migrate.ts";
+import { OPERATIONS } from "../../src/store/operations.ts";
+import { SqliteConnection } from "../../src/store/sqlite.ts";
+import type { ListQuery } from "../../src/store/store.ts";
+import { tempFolder } from "./temp-store.ts";
+
+const LIST: ListQuery = {
+  principal: "alice",
+  model: undefined,
+  status: undefined,
+  before: undefined,
+  after: undefined,
+  limit: 10,
+};
+
+const CALLS: readonly (readonly [string, unknown])[] = [
+  ["prediction.claim", { limit: 1, now: 1, lease_expires_at: 2, nonce: "n" }],
+  ["prediction.renew", { leases: [{ id: "x", token: "t" }], expiresAt: 1 }],
+  ["prediction.nextClaimAt", {}],
+  ["prediction.expireLeases", {}],
+  ["prediction.get", { principal: "alice", id: "x" }],
+  ["prediction.countByModel", { principal: "alice" }],
+  ["prediction.deleteEnded", { ended_before: 1, limit: 1 }],
+  ["prediction.list", LIST],
+  ["prediction.list", { ...LIST, before: "x" }],
+  ["prediction.list", { ...LIST, model: "a/b", after: "x" }],
+  ["prediction.list", { ...LIST, status: "succeeded", before: "x" }],
+  ["prediction.list", { ...LIST, status: "failed", before: "x" }],
+  ["delivery.takeDue", { now: 1, limit: 1 }],
+  ["delivery.nextDueAt", {}],
+  ["delivery.releaseAll", {}],
+  ["delivery.list", { principal: "alice", prediction_id: "x" }],
+  ["image.get", { principal: "alice", id: "x" }],
+  ["image.importing", {}],
+  ["image.unreferencedBlobs", ["x"]],
+  ["alias.get", { principal: "alice", alias: "x" }],
+  ["alias.list", { principal: "alice" }],
+];
+
+test.each(CALLS)("%s %j", async (name, args) => {
+  const file = join(tempFolder(), "test.db");
+  const connection = new SqliteConnection(file, "write");
+  const native = new DatabaseSync(file);
+  onTestFinished(() => {
+    connection.close();
+    native.close();
+  });
+  await migrate(connection);
+  await OPERATIONS.get(name)?.run(connection, args as never);
+  const statements = connection.statements();
+  for (const sql of statements.filter((each) => !each.includes(`"migration"`))) {
+    for (const { detail } of native.prepare(`explain query plan ${sql}`).all() as { detail: string }[]) {
+      // A subquery's few rows may be walked, and an index from an end that the limit or the filter cuts off.
+      const walked = /^SCAN (\w+)$/.exec(detail)?.[1];
+      expect(
+        walked === undefined || ["pending", "expired", "claimable"].includes(walked),
+        `${detail} for ${sql}`,
+      ).toBe(true);
+      expect(detail).not.toContain("SCAN prediction USING INDEX sqlite_autoindex");
+    }
+  }
+});
