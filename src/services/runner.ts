@@ -142,6 +142,14 @@ export function createRunner(options: RunnerOptions): Runner {
     }, ms);
   }
 
+  /** A claim that is under way is committed, and what it brings has to end before the engine does. */
+  async function stopPulling(): Promise<void> {
+    closing = true;
+    clearTimeout(timer);
+    unsubscribe();
+    await pulled;
+  }
+
   // ---- running -----------------------------------------------------------------------------------------------
 
   function begin({ prediction, lease }: Claim): void {
@@ -353,11 +361,7 @@ export function createRunner(options: RunnerOptions): Runner {
       running.get(id)?.abort.abort();
     },
     async drain(graceMs) {
-      closing = true;
-      clearTimeout(timer);
-      unsubscribe();
-      // A claim that is under way is committed, and what it brings has to end before the engine does.
-      await pulled;
+      await stopPulling();
       const all = Promise.all([...running.values()].map((entry) => entry.done));
       const grace = new AbortController();
       await Promise.race([all, timeout(graceMs, grace.signal)]);
@@ -365,6 +369,7 @@ export function createRunner(options: RunnerOptions): Runner {
     },
     async close() {
       clearInterval(heartbeat);
+      await stopPulling();
       // An expiry of now lets the next server claim them at once.
       await renew(now()).catch(() => {});
       for (const entry of running.values()) entry.abort.abort();

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import type { Prediction } from "../../src/domain/prediction.ts";
 import type { Engine, Job, JobResult } from "../../src/engine/engine.ts";
-import type { Egress } from "../../src/services/egress.ts";
+import type { Egress, EgressRequest } from "../../src/services/egress.ts";
 import { createHints } from "../../src/services/hints.ts";
 import { createRunner, PREPARING_MAX, type Runner } from "../../src/services/runner.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -39,8 +39,9 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
     onRoom: () => () => undefined,
   } as unknown as Engine;
   const egress = {
-    fetch: () => {
+    fetch: ({ signal }: EgressRequest) => {
       const fetched = Promise.withResolvers<never>();
+      signal.addEventListener("abort", () => fetched.reject(new Error("aborted")));
       fetches.push(fetched);
       return fetched.promise;
     },
