@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import util from "node:util";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
 import { type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
-import { createTfjsRuntime, type SavedModel, type TfjsKit } from "./tfjs.ts";
+import { openSavedModel, type SavedModelReader } from "./saved-model.ts";
+import { createTfjsRuntime, type TfjsKit } from "./tfjs.ts";
 
 /** Imports a package that may not be installed. */
 export type ImportPackage = (name: string) => Promise<unknown>;
@@ -101,14 +102,14 @@ async function openNative(
     backend: "tensorflow",
     layers: () => Promise.resolve(module),
     converter: () => Promise.resolve(module),
-    loadSavedModel: (folder) => module.node.loadSavedModel(folder),
+    loadSavedModel: (folder) => openSavedModel(module.node, folder),
   });
 }
 
 type Native = TfjsKit["core"] &
   Awaited<ReturnType<TfjsKit["layers"]>> &
   Awaited<ReturnType<TfjsKit["converter"]>> & {
-    readonly node: { loadSavedModel(folder: string): Promise<SavedModel> };
+    readonly node: SavedModelReader;
   };
 
 function isNative(value: unknown): value is Native {

@@ -20,6 +20,7 @@ import {
   type Runtime,
   Unsupported,
 } from "./runtime.ts";
+import type { SavedModel } from "./saved-model.ts";
 import { type ModelFiles, readModelFiles } from "./weights.ts";
 
 /** The parts of TF.js that are used here, from four packages or from one. */
@@ -37,13 +38,6 @@ export interface TfjsKit {
 }
 
 type Tensor = tf.Tensor;
-
-export interface SavedModel {
-  readonly inputs: readonly ForeignSpec[];
-  readonly outputs: readonly ForeignSpec[];
-  predict(inputs: Record<string, Tensor>): Tensor | Tensor[] | Record<string, Tensor>;
-  dispose(): void;
-}
 
 interface ForeignSpec {
   readonly name: string;
@@ -156,11 +150,8 @@ function savedModel(model: SavedModel): BareModel {
     execute(inputs) {
       const named = Object.fromEntries(inputs.map((tensor, i) => [model.inputs[i]?.name ?? "", tensor]));
       const answer = model.predict(named);
-      if (Array.isArray(answer)) return answer;
-      // A tensor has a dtype of its own; a record of tensors has only names.
-      if (typeof answer.dtype === "string") return [answer as Tensor];
       return outputs.map(({ name }) => {
-        const tensor = (answer as Record<string, Tensor>)[name];
+        const tensor = answer[name];
         if (!tensor) throw new Error(`the SavedModel gave no output ${name}`);
         return tensor;
       });
@@ -240,9 +231,23 @@ function toHost(specs: readonly OutputSpec[], outputs: readonly Tensor[]): HostT
     const tensor = outputs[i];
     if (!tensor) throw new Error(`the model gave no output ${name}`);
     // Both backends hold their results in this process: reading them waits for nothing.
-    const values = tensor.dataSync();
-    const data = dtype === "uint8" || dtype === "bool" ? Uint8Array.from(values) : values;
-    named[name] = { dtype, shape: tensor.shape, data };
+    named[name] = { dtype, shape: tensor.shape, data: hostData(name, dtype, tensor.dataSync()) };
   }
   return named;
+}
+
+/** `values` are declared as below; native TensorFlow gives int64 tensors, which TF.js takes for int32, as they are. */
+function hostData(
+  name: string,
+  dtype: Dtype,
+  values: HostTensor["data"] | BigInt64Array,
+): HostTensor["data"] {
+  if (values instanceof BigInt64Array) {
+    return Int32Array.from(values, (value) => {
+      if (BigInt.asIntN(32, value) !== value)
+        throw new Error(`the output ${name} has ${value}, beyond 32 bits`);
+      return Number(value);
+    });
+  }
+  return dtype === "uint8" || dtype === "bool" ? Uint8Array.from(values) : values;
 }
