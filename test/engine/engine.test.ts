@@ -6,7 +6,19 @@ import * as layers from "@tensorflow/tfjs-layers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Job } from "../../src/engine/engine.ts";
 import { writeMlp, writeModel } from "../models/mlp.ts";
-import { type EngineFixture, floats, mlpJob, row, startEngine, until, workerPids } from "./harness.ts";
+import {
+  type EngineFixture,
+  floats,
+  mlpJob,
+  RUNTIME,
+  row,
+  startEngine,
+  until,
+  workerPids,
+} from "./harness.ts";
+
+/** Above what a worker takes with a small model, below what the large ones here need: tfjs-node itself takes 440 MB. */
+const WORKER_MEMORY_BYTES = (RUNTIME === "tfjs-node" ? 800 : 400) * 1024 ** 2;
 
 /** Wide enough that a batch of `slowJob`s takes long enough to be caught in the middle. */
 const wide = (modelsDir: string): Promise<void> =>
@@ -208,8 +220,7 @@ describe("when workers die", () => {
   });
 
   it("F31 kills a worker that outgrows its memory, and fails that job alone", async () => {
-    const workerMemoryBytes = 400 * 1024 ** 2;
-    const fixture = await startEngine({ workers: 1, workerMemoryBytes });
+    const fixture = await startEngine({ workers: 1, workerMemoryBytes: WORKER_MEMORY_BYTES });
     try {
       const { engine } = fixture;
       // 600,000 rows: 154 MB of input, and the same again for each copy and twice that for each hidden layer.
@@ -224,7 +235,7 @@ describe("when workers die", () => {
   });
 
   it("F30 a version that outgrows the memory while it is tried fails, and the others serve", async () => {
-    const fixture = await startEngine({ workers: 1, workerMemoryBytes: 400 * 1024 ** 2 });
+    const fixture = await startEngine({ workers: 1, workerMemoryBytes: WORKER_MEMORY_BYTES });
     try {
       const { engine, modelsDir } = fixture;
       await writeBalloon(join(modelsDir, "acme", "balloon", "1"));

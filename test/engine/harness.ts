@@ -3,9 +3,19 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { RUNTIMES, type RuntimeName } from "../../src/domain/model.ts";
 import { createEngine } from "../../src/engine/create-engine.ts";
 import type { Engine, EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
 import { writeMlp } from "../models/mlp.ts";
+
+/** What the engine's tests run on: AUSPEX_TEST_RUNTIME tries them on another runtime than the one always there. */
+export const RUNTIME = runtimeOf(process.env.AUSPEX_TEST_RUNTIME ?? "tfjs-wasm");
+
+function runtimeOf(text: string): RuntimeName {
+  const runtime = RUNTIMES.find((name) => name === text);
+  if (!runtime) throw new Error(`AUSPEX_TEST_RUNTIME is ${text}, and not one of ${RUNTIMES.join(", ")}`);
+  return runtime;
+}
 
 export interface EngineFixture {
   readonly engine: Engine;
@@ -30,7 +40,7 @@ export async function startEngine(
     modelsDir,
     catalogueDirs: [],
     workers: 2,
-    runtime: "tfjs-wasm",
+    runtime: RUNTIME,
     maxPixels: 50_000_000,
     workerMemoryBytes: 2 * 1024 ** 3,
     batchTimeoutMs: 60_000,

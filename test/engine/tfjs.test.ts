@@ -12,6 +12,7 @@ import { createRuntimes } from "../../src/engine/worker/runtimes.ts";
 import { warmUp } from "../../src/engine/worker/warm-up.ts";
 import { readModelFiles } from "../../src/engine/worker/weights.ts";
 import { uniform, writeMlp, writeModel } from "../models/mlp.ts";
+import { RUNTIME } from "./harness.ts";
 
 const TENSOR: Manifest = readManifest('{"task":"tensor"}');
 
@@ -21,8 +22,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const wasm = async (path: string): Promise<LoadedModel> =>
-  (await createRuntimes().load(path, TENSOR, "tfjs-wasm")).model;
+const load = async (path: string): Promise<LoadedModel> =>
+  (await createRuntimes().load(path, TENSOR, RUNTIME)).model;
+
+/** Of the TF.js that runs the models: native ones may bring their own. */
+async function tensorCount(): Promise<number> {
+  const core: typeof tf = RUNTIME === "tfjs-wasm" ? tf : (await import(`@tensorflow/${RUNTIME}`)).default;
+  return core.memory().numTensors;
+}
 
 function rows(count: number, width: number): HostTensors {
   const random = uniform(count);
@@ -30,11 +37,11 @@ function rows(count: number, width: number): HostTensors {
   return { x: { dtype: "float32", shape: [count, width], data } };
 }
 
-describe("TF.js on wasm", () => {
+describe(`TF.js on ${RUNTIME}`, () => {
   it("computes what the layers say", async () => {
     const path = join(folder, "mlp");
     await writeMlp(path);
-    const model = await wasm(path);
+    const model = await load(path);
     const inputs = rows(3, 64);
     const { y } = await model.run(inputs);
     const expected = mlpByHand(await readModelFiles(path), [...(inputs.x?.data ?? [])]);
@@ -46,15 +53,15 @@ describe("TF.js on wasm", () => {
   it("keeps no tensors behind over 300 runs and a disposal", async () => {
     const path = join(folder, "flat");
     await writeMlp(path);
-    const before = tf.memory().numTensors;
-    const model = await wasm(path);
+    const before = await tensorCount();
+    const model = await load(path);
     await model.run(rows(1, 64));
-    const loaded = tf.memory().numTensors;
+    const loaded = await tensorCount();
     for (let i = 1; i <= 300; i++) await model.run(rows(i % 40 || 1, 64));
     await expect(model.run(rows(1, 65))).rejects.toThrow();
-    expect(tf.memory().numTensors).toBe(loaded);
+    expect(await tensorCount()).toBe(loaded);
     model.dispose();
-    expect(tf.memory().numTensors).toBeLessThanOrEqual(before);
+    expect(await tensorCount()).toBeLessThanOrEqual(before);
   });
 
   it("runs several named inputs and outputs, and learns their shapes by warming up", async () => {
@@ -65,7 +72,7 @@ describe("TF.js on wasm", () => {
     const sum = layers.layers.add({ name: "sum" }).apply([a, b]) as layers.SymbolicTensor;
     const both = layers.layers.concatenate({ name: "both" }).apply([a, b]) as layers.SymbolicTensor;
     await writeModel(path, layers.model({ inputs: [a, b], outputs: [sum, both] }), { task: "tensor" });
-    const model = await wasm(path);
+    const model = await load(path);
     const tensor = (...values: number[]) =>
       ({ dtype: "float32", shape: [1, 2], data: Float32Array.from(values) }) as const;
     const outputs = await model.run({ b: tensor(10, 20), a: tensor(1, 2) });
@@ -88,7 +95,7 @@ describe("TF.js on wasm", () => {
   it("loads a graph model", async () => {
     const path = join(folder, "graph");
     await writeGraph(path);
-    const model = await wasm(path);
+    const model = await load(path);
     expect(model.inputs).toEqual([{ name: "x", dtype: "float32", shape: [null, 2] }]);
     const x = { dtype: "float32", shape: [2, 2], data: Float32Array.of(1, -2, 3, 4) } as const;
     const outputs = await model.run({ x });
@@ -101,18 +108,18 @@ describe("TF.js on wasm", () => {
     await writeMlp(path);
     const model = JSON.parse(await readFile(join(path, "model.json"), "utf8"));
     await truncate(join(path, "weights.bin"), 5000);
-    await expect(wasm(path)).rejects.toThrow("weights.bin (5000 bytes) is cut short");
+    await expect(load(path)).rejects.toThrow("weights.bin (5000 bytes) is cut short");
     await rm(join(path, "weights.bin"));
-    await expect(wasm(path)).rejects.toThrow("the weight file weights.bin is missing");
+    await expect(load(path)).rejects.toThrow("the weight file weights.bin is missing");
     for (const outside of ["../weights.bin", "/etc/passwd", "a/../../b"]) {
       model.weightsManifest[0].paths = [outside];
       await writeFile(join(path, "model.json"), JSON.stringify(model));
-      await expect(wasm(path)).rejects.toThrow(`names a weight file outside its folder: ${outside}`);
+      await expect(load(path)).rejects.toThrow(`names a weight file outside its folder: ${outside}`);
     }
     await writeFile(join(path, "model.json"), '{"format"');
-    await expect(wasm(path)).rejects.toThrow("model.json is not JSON");
+    await expect(load(path)).rejects.toThrow("model.json is not JSON");
     await rm(join(path, "model.json"));
-    await expect(wasm(path)).rejects.toThrow("the folder has no model.json");
+    await expect(load(path)).rejects.toThrow("the folder has no model.json");
   });
 
   it("F29 refuses weights that give numbers which are none", async () => {
@@ -122,7 +129,7 @@ describe("TF.js on wasm", () => {
     // In the last bias: a relu in between would turn it into 0.
     weights.writeFloatLE(Number.NaN, weights.length - 4);
     await writeFile(join(path, "weights.bin"), weights);
-    await expect(warmUp(await wasm(path), TENSOR, null)).rejects.toThrow(
+    await expect(warmUp(await load(path), TENSOR, null)).rejects.toThrow(
       "the output y has values that are not finite",
     );
   });
@@ -209,7 +216,8 @@ describe("the choice of a runtime", () => {
   it("says what a SavedModel needs", async () => {
     const saved = await mkdtemp(join(folder, "saved-"));
     await writeFile(join(saved, "saved_model.pb"), "");
-    await expect(wasm(saved)).rejects.toThrow("a SavedModel needs tfjs-node");
+    const wasm = createRuntimes().load(saved, TENSOR, "tfjs-wasm");
+    await expect(wasm).rejects.toThrow("a SavedModel needs tfjs-node");
   });
 
   it("gives native packages the functions that Node removed", async () => {
