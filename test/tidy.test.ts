@@ -60,7 +60,7 @@ function importsOf(file: string): readonly Import[] {
 const FLOORS: Readonly<Record<string, readonly string[]>> = {
   domain: [],
   store: ["domain"],
-  engine: ["domain"],
+  engine: ["domain", "gen"],
   services: ["domain", "store", "engine", "config.ts", "gen", "package.json"],
   transports: ["domain", "services", "config.ts", "gen", "package.json"],
   "config.ts": ["domain", "setting.ts"],

@@ -3,9 +3,11 @@
  * ones were passed over is kept, so that nobody has to guess why a GPU idles.
  */
 import { dirname } from "node:path";
+import { env } from "node:process";
 import { fileURLToPath } from "node:url";
 import util from "node:util";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
+import { openOnnxRuntime } from "./onnx.ts";
 import { type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
 import { openSavedModel, type SavedModelReader } from "./saved-model.ts";
 import { createTfjsRuntime, type TfjsKit } from "./tfjs.ts";
@@ -31,7 +33,7 @@ export interface Runtimes {
 export function createRuntimes(importPackage: ImportPackage = (name) => import(name)): Runtimes {
   const openers: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
     "tfjs-node-gpu": () => openNative("tfjs-node-gpu", importPackage),
-    onnxruntime: () => Promise.reject(new Unsupported("is not part of this server yet")),
+    onnxruntime: () => openOnnxRuntime(1),
     "tfjs-node": () => openNative("tfjs-node", importPackage),
     "tfjs-wasm": openWasm,
   };
@@ -86,6 +88,7 @@ async function openNative(
   importPackage: ImportPackage,
 ): Promise<Runtime> {
   restoreUtil();
+  calmTensorFlow();
   let loaded: unknown;
   try {
     loaded = await importPackage(`@tensorflow/${name}`);
@@ -95,8 +98,9 @@ async function openNative(
       isAbsent ? "is not installed" : `cannot be loaded: ${error instanceof Error ? error.message : error}`,
     );
   }
-  const module = isNative(loaded) ? loaded : isDefaultOfNative(loaded) ? loaded.default : undefined;
+  const module = isDefaultOfNative(loaded) ? loaded.default : isNative(loaded) ? loaded : undefined;
   if (!module) throw new Unsupported("is installed, and is not TF.js");
+  module.enableProdMode();
   return createTfjsRuntime(name, {
     core: module,
     backend: "tensorflow",
@@ -110,6 +114,7 @@ type Native = TfjsKit["core"] &
   Awaited<ReturnType<TfjsKit["layers"]>> &
   Awaited<ReturnType<TfjsKit["converter"]>> & {
     readonly node: SavedModelReader;
+    enableProdMode(): void;
   };
 
 function isNative(value: unknown): value is Native {
@@ -118,6 +123,16 @@ function isNative(value: unknown): value is Native {
 
 function isDefaultOfNative(value: unknown): value is { readonly default: Native } {
   return typeof value === "object" && value !== null && "default" in value && isNative(value.default);
+}
+
+/**
+ * TensorFlow takes its settings from the environment alone, which an operator may have set: one thread, as in
+ * `openWasm`, and no notes on the processor's features from every worker.
+ */
+function calmTensorFlow(): void {
+  env.TF_NUM_INTRAOP_THREADS ??= "1";
+  env.TF_NUM_INTEROP_THREADS ??= "1";
+  env.TF_CPP_MIN_LOG_LEVEL ??= "2";
 }
 
 /**

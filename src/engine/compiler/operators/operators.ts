@@ -1,0 +1,6 @@
+/** Every operator of TensorFlow that compiles, by its name. */
+import type { OperatorTable } from "../operator.ts";
+import { CONVOLUTION } from "./convolution.ts";
+import { ELEMENTWISE } from "./elementwise.ts";
+
+export const OPERATORS: OperatorTable = { ...CONVOLUTION, ...ELEMENTWISE };

@@ -1,0 +1,124 @@
+/**
+ * ONNX Runtime on the CPU. It serves ONNX models as they are, and TF.js models through the compiler. One session for
+ * each model, on as many threads as this worker was given.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import type { Dtype } from "../../domain/tensor.ts";
+import type { Compiled } from "../compiler/compiled.ts";
+import { compileGraphModel } from "../compiler/graph-model.ts";
+import { compileLayersModel } from "../compiler/layers-model.ts";
+import { NotCovered, type Value } from "../compiler/value.ts";
+import type { TensorSpec } from "../signature.ts";
+import { exists } from "./files.ts";
+import {
+  type HostTensor,
+  type HostTensors,
+  type LoadedModel,
+  type OutputSpec,
+  type Runtime,
+  Unsupported,
+} from "./runtime.ts";
+import { readModelFiles } from "./weights.ts";
+
+type Ort = typeof import("onnxruntime-node");
+
+/** @throws Unsupported where the package has no library for this machine */
+export async function openOnnxRuntime(threads: number): Promise<Runtime> {
+  let ort: Ort;
+  try {
+    ort = await import("onnxruntime-node");
+  } catch (error) {
+    throw new Unsupported(`cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Warnings are for whoever made the model; what goes wrong is thrown.
+    logSeverityLevel: 3,
+  };
+  return {
+    name: "onnxruntime",
+    async load(folder) {
+      if (await exists(join(folder, "model.onnx"))) {
+        const bytes = await readFile(join(folder, "model.onnx"));
+        return served(ort, await ort.InferenceSession.create(bytes, options));
+      }
+      const compiled = await compile(folder);
+      return served(ort, await ort.InferenceSession.create(compiled.model, options), compiled);
+    },
+  };
+}
+
+async function compile(folder: string): Promise<Compiled> {
+  if (await exists(join(folder, "saved_model.pb"))) throw new Unsupported("a SavedModel needs tfjs-node");
+  if (!(await exists(join(folder, "model.json")))) throw new Unsupported("the folder has no model.json");
+  const files = await readModelFiles(folder);
+  try {
+    return files.model.format === "graph-model" || "node" in files.model.modelTopology
+      ? compileGraphModel(files)
+      : compileLayersModel(files);
+  } catch (error) {
+    if (error instanceof NotCovered) throw new Unsupported(`does not cover ${error.message}`);
+    throw error;
+  }
+}
+
+const DTYPES: Readonly<Record<string, Dtype>> = {
+  float32: "float32",
+  int32: "int32",
+  bool: "bool",
+  uint8: "uint8",
+};
+
+function served(ort: Ort, session: InferenceSession, compiled?: Compiled): LoadedModel {
+  const inputs = compiled ? compiled.inputs.map(inputSpec) : session.inputMetadata.map(specOf);
+  const outputs: readonly OutputSpec[] = compiled
+    ? compiled.outputs.map(inputSpec)
+    : session.outputMetadata.map(specOf);
+  return {
+    inputs,
+    outputs,
+    async run(given) {
+      const feeds: Record<string, Tensor> = {};
+      for (const spec of inputs) {
+        const input = given[spec.name];
+        if (!input) throw new Error(`the input ${spec.name} is missing`);
+        feeds[spec.name] = new ort.Tensor(input.dtype, input.data, input.shape);
+      }
+      return toHost(outputs, await session.run(feeds));
+    },
+    dispose: () => void session.release(),
+  };
+}
+
+function inputSpec({ name, value }: { readonly name: string; readonly value: Value }): TensorSpec {
+  const dtype = DTYPES[value.type];
+  if (!dtype) throw new Error(`the tensor ${name} is of type ${value.type}, which predictions cannot carry`);
+  return { name, dtype, shape: value.shape };
+}
+
+function specOf(metadata: InferenceSession.ValueMetadata): TensorSpec {
+  const { name } = metadata;
+  const dtype = metadata.isTensor ? DTYPES[metadata.type] : undefined;
+  if (!metadata.isTensor || !dtype)
+    throw new Error(
+      `the tensor ${name} is of type ${metadata.isTensor ? metadata.type : "sequence"}, which predictions cannot carry`,
+    );
+  return { name, dtype, shape: metadata.shape.map((size) => (typeof size === "number" ? size : null)) };
+}
+
+function toHost(specs: readonly OutputSpec[], results: InferenceSession.ReturnType): HostTensors {
+  const named: Record<string, HostTensor> = {};
+  for (const { name, dtype } of specs) {
+    const tensor = results[name];
+    if (!tensor || !("data" in tensor)) throw new Error(`the model gave no output ${name}`);
+    const { data, dims } = tensor as Tensor;
+    if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array))
+      throw new Error(`the output ${name} is of a type that predictions cannot carry`);
+    named[name] = { dtype, shape: dims, data };
+  }
+  return named;
+}
