@@ -33,7 +33,7 @@ class Dense(tf.Module):
 
 
 class Typed(tf.Module):
-    """Whole numbers of one and of eight bytes, in and out, and truth values out."""
+    """Whole numbers of one byte in, of eight bytes in and out, and truth values out."""
 
     @tf.function(
         input_signature=[
@@ -43,11 +43,26 @@ class Typed(tf.Module):
     )
     def serve(self, pixels, ids):
         return {
-            "inverted": 255 - pixels,
             "next_ids": ids + 1,
             "is_bright": pixels > 127,
             "brightness": tf.reduce_mean(tf.cast(pixels, tf.float32), axis=1),
         }
+
+
+class Bytes(tf.Module):
+    """An output of a type that tfjs-node cannot read."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.uint8, name="pixels")])
+    def serve(self, pixels):
+        return {"inverted": 255 - pixels}
+
+
+class Text(tf.Module):
+    """An input of a type that predictions do not carry."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def serve(self, text):
+        return {"length": tf.strings.length(text)}
 
 
 class Picture(tf.Module):
@@ -59,7 +74,7 @@ class Picture(tf.Module):
 
 
 def main():
-    for model in (Dense(), Typed(), Picture()):
+    for model in (Dense(), Typed(), Bytes(), Text(), Picture()):
         folder = os.path.join(sys.argv[1], type(model).__name__.lower())
         tf.saved_model.save(model, folder, signatures=model.serve)
 

@@ -78,6 +78,7 @@ export async function openSavedModel(node: SavedModelReader, folder: string): Pr
     inputs: savedTensors(signature.inputs),
     outputs,
     predict(inputs) {
+      checkInt64(signature.inputs, inputs);
       const answer = hasInt64 ? withoutWarnings(() => model.predict(inputs)) : model.predict(inputs);
       // Named inputs are answered by named outputs.
       return answer as Record<string, tf.Tensor>;
@@ -92,6 +93,15 @@ function savedTensors(infos: Readonly<Record<string, TensorInfo>>): SavedTensor[
     dtype: tfDtype === "DT_UINT8" ? "uint8" : dtype,
     shape: shape.map((size) => (typeof size === "number" ? size : size.getSize())),
   }));
+}
+
+/** tfjs-node 4.22 leaves the upper half of each int64 element 0: of a negative number it makes a large one. */
+function checkInt64(infos: SignatureDef["inputs"], inputs: Readonly<Record<string, tf.Tensor>>): void {
+  for (const [name, { tfDtype }] of Object.entries(infos)) {
+    if (tfDtype === "DT_INT64" && inputs[name]?.dataSync().some((value) => value < 0)) {
+      throw new Error(`the input ${name} is negative, which tfjs-node gets wrong in int64`);
+    }
+  }
 }
 
 /** tfjs-node warns on every run that an int64 output comes as a BigInt64Array, which is dealt with here. */

@@ -143,12 +143,12 @@ async function graphModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
 }
 
 function savedModel(model: SavedModel): BareModel {
-  const outputs = model.outputs.map(outputSpec);
+  const { inputs, outputs } = specsOrDisposal(model);
   return {
-    inputs: model.inputs.map(inputSpec),
+    inputs,
     outputs,
-    execute(inputs) {
-      const named = Object.fromEntries(inputs.map((tensor, i) => [model.inputs[i]?.name ?? "", tensor]));
+    execute(given) {
+      const named = Object.fromEntries(given.map((tensor, i) => [inputs[i]?.name ?? "", tensor]));
       const answer = model.predict(named);
       return outputs.map(({ name }) => {
         const tensor = answer[name];
@@ -158,6 +158,16 @@ function savedModel(model: SavedModel): BareModel {
     },
     dispose: () => model.dispose(),
   };
+}
+
+/** A refused model is nobody's to dispose of later. */
+function specsOrDisposal(model: SavedModel): Pick<BareModel, "inputs" | "outputs"> {
+  try {
+    return { inputs: model.inputs.map(inputSpec), outputs: model.outputs.map(outputSpec) };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
 }
 
 /** `images:0` is the first output of the node `images`: the part that is always the same is left out. */
