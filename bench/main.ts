@@ -6,8 +6,9 @@ import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { runtimes } from "./rows/runtimes.ts";
 
-const ROWS: readonly Row[] = [mlpCreate];
+const ROWS: readonly Row[] = [mlpCreate, runtimes];
 
 const HELP = `npm run bench -- [options]
 

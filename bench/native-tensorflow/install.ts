@@ -16,7 +16,10 @@ const INTEGRITY =
   "sha512-uHrXeUlfgkMxTZqHkESSV7zSdKdV0LlsBeblqkuKU9nnfxB1pC6DtoyYVaLxznzZy7WQSegjcohxxCjAf6Dc7w==";
 const PYTHONS = ["3.10", "3.11", "3.12", "3.13"];
 const PROJECT = join(import.meta.dirname, "..", "..");
-const LINK = join(PROJECT, "node_modules", PACKAGE);
+const MODULES = join(PROJECT, "node_modules");
+const LINK = join(MODULES, PACKAGE);
+/** What the project and the package both need: TF.js keeps its variables in one place for all copies of itself. */
+const SHARED = ["tfjs-core", "tfjs-backend-cpu", "tfjs-converter", "tfjs-layers"];
 const DEFAULT_FOLDER = join(tmpdir(), "auspex-native-tensorflow");
 
 const HELP = `node bench/native-tensorflow/install.ts [options]
@@ -186,10 +189,16 @@ async function unlink(): Promise<void> {
   if (found) await rm(LINK);
 }
 
+/** One TF.js for both, as npm lays them out: two copies refuse to hold variables of the same names. */
 async function link(folder: string): Promise<void> {
   await unlink();
-  await mkdir(dirname(LINK), { recursive: true });
-  await symlink(join(folder, "node_modules", PACKAGE), LINK);
+  const modules = join(folder, "node_modules");
+  for (const name of SHARED) {
+    const own = join(modules, "@tensorflow", name);
+    await rm(own, { recursive: true, force: true });
+    await symlink(join(MODULES, "@tensorflow", name), own);
+  }
+  await symlink(join(modules, PACKAGE), LINK);
 }
 
 async function main(): Promise<void> {
