@@ -52,11 +52,18 @@ async function readModelJson(folder: string): Promise<io.ModelJSON> {
   }
   try {
     const model: unknown = JSON.parse(text);
-    if (isModelJson(model)) return model;
+    if (isModelJson(model)) return withFormat(model);
   } catch (error) {
     throw new Error(`model.json is not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
   throw new Error("model.json has no modelTopology, or a weightsManifest without paths and weights");
+}
+
+/** Older converters wrote no format: graphs have nodes. */
+function withFormat(model: io.ModelJSON): io.ModelJSON {
+  return model.format === undefined && "node" in model.modelTopology
+    ? { ...model, format: "graph-model" }
+    : model;
 }
 
 function isModelJson(value: unknown): value is io.ModelJSON {
