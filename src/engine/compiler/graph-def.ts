@@ -10,6 +10,24 @@ export interface GraphNode {
   readonly op: string;
   readonly inputs: readonly Port[];
   readonly attributes: AttributeReader;
+  /** What a node repeats that stands for a whole loop. */
+  readonly loop?: Loop;
+}
+
+/** The inputs of a loop's node are the first values of its variables, then whatever else its body takes. */
+export interface Loop {
+  readonly variables: readonly LoopVariable[];
+  /** Whether there is another round, computed from the variables. */
+  readonly condition: Port;
+}
+
+export interface LoopVariable {
+  /** The node that stands for the variable's value where the condition is computed. */
+  readonly merge: string;
+  /** The node whose output 1 is the variable's value in the body. */
+  readonly switch: string | undefined;
+  /** What it becomes for the next round. */
+  readonly next: Port;
 }
 
 /** One output of a node. */
@@ -54,14 +72,18 @@ export function readGraphDef(topology: unknown): GraphDef {
 }
 
 /**
- * The nodes that the given ones need, and they themselves, inputs first.
+ * The nodes that the given ones need, and they themselves, inputs first; without those that are there already.
  * @throws Error naming a node in a cycle, or one that is not there
  */
-export function inOrder(graph: GraphDef, wanted: readonly string[]): readonly GraphNode[] {
+export function inOrder(
+  graph: GraphDef,
+  wanted: readonly string[],
+  isThere: (name: string) => boolean = () => false,
+): readonly GraphNode[] {
   const order: GraphNode[] = [];
   const state = new Map<string, "open" | "done">();
   // A stack of our own: a chain of 50,000 nodes is deeper than the engine's.
-  const stack: string[] = [...wanted].reverse();
+  const stack: string[] = wanted.filter((name) => !isThere(name)).reverse();
   for (let name = stack.at(-1); name !== undefined; name = stack.at(-1)) {
     const node = graph.nodes.get(name);
     if (!node) throw new Error(`the graph has no node ${name}`);
@@ -69,7 +91,7 @@ export function inOrder(graph: GraphDef, wanted: readonly string[]): readonly Gr
       state.set(name, "open");
       for (const { node: input } of node.inputs.toReversed()) {
         if (state.get(input) === "open") throw new Error(`the node ${input} depends on itself`);
-        if (state.get(input) === undefined) stack.push(input);
+        if (state.get(input) === undefined && !isThere(input)) stack.push(input);
       }
       continue;
     }

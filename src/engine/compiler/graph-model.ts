@@ -1,6 +1,6 @@
 /** Compiles a TF.js graph model: its GraphDef, node by node, each by the operator of that name. */
 import type { ModelFiles } from "../worker/weights.ts";
-import type { Compiled } from "./compiled.ts";
+import type { Compiled, Named } from "./compiled.ts";
 import { createGraph, type Graph } from "./graph.ts";
 import {
   type GraphDef,
@@ -11,6 +11,8 @@ import {
   readGraphDef,
   readPort,
 } from "./graph-def.ts";
+import { compileLoop } from "./loop.ts";
+import { withLoops } from "./loops.ts";
 import { OPERATORS } from "./operators/operators.ts";
 import { NotCovered, type Value } from "./value.ts";
 import { readWeights, type Weights } from "./weight-values.ts";
@@ -21,39 +23,64 @@ interface Edge {
   readonly port: Port;
 }
 
-/** @throws NotCovered naming the operator; Error when the model is at fault */
+/** @throws NotCovered naming the operators; Error when the model is at fault */
 export function compileGraphModel(files: ModelFiles): Compiled {
   const definition = readGraphDef(files.model.modelTopology);
   const { inputs, outputs } = edgesOf(definition, files.model.signature);
+  const context: Context = {
+    definition: withLoops(definition),
+    weights: readWeights(files),
+    inputNames: new Map(inputs.map(({ name, port }) => [port.node, name])),
+  };
+  const ports = (edges: readonly Edge[]) => edges.map((edge) => edge.port);
+  refuseUncovered(definition, context, ports(outputs));
   const graph = createGraph("graph-model");
-  const given = new Map(inputs.map(({ name, port }) => [port.node, name]));
-  const order = inOrder(
-    definition,
-    [...inputs, ...outputs].map((edge) => edge.port.node),
-  );
-  // All of them at once: whoever wants to add operators learns which.
-  const missing = new Set(order.flatMap(({ name, op }) => (isCovered(op) || given.has(name) ? [] : [op])));
-  if (missing.size > 0)
-    throw new NotCovered(`the operator${missing.size > 1 ? "s" : ""} ${[...missing].join(", ")}`);
+  const values = compileNodes(context, { graph, values: new Map() }, ports([...inputs, ...outputs]));
+  const named = (edges: readonly Edge[], from: number): readonly Named[] =>
+    edges.map(({ name }, i) => ({ name, value: values[from + i] as Value }));
+  const results = named(outputs, inputs.length);
+  for (const { name, value } of results) graph.output(name, value);
+  return { inputs: named(inputs, 0), outputs: results, model: graph.finish() };
+}
 
-  const weights = readWeights(files);
-  const values = new Map<string, readonly Value[]>();
+interface Context {
+  readonly definition: GraphDef;
+  readonly weights: Weights;
+  /** Nodes that the callers give the values of, and the names by which they do. */
+  readonly inputNames: ReadonlyMap<string, string>;
+}
+
+/** A graph that is written, and the outputs of the nodes that are in it; or in the one around it. */
+interface Scope {
+  readonly graph: Graph;
+  readonly values: Map<string, readonly Value[]>;
+  readonly outer?: Scope;
+}
+
+function find(scope: Scope, node: string): readonly Value[] | undefined {
+  return scope.values.get(node) ?? (scope.outer && find(scope.outer, node));
+}
+
+/** Adds the nodes that the ports need, as far as they are not there, to the scope's graph. */
+function compileNodes(context: Context, scope: Scope, wanted: readonly Port[]): readonly Value[] {
   const valueAt = ({ node, output }: Port): Value => {
-    const value = values.get(node)?.[output];
+    const value = find(scope, node)?.[output];
     if (!value) throw new Error(`the node ${node} has no output ${output}`);
     return value;
   };
-  for (const node of order) {
-    graph.at(node.name);
-    values.set(node.name, compileNode(graph, node, given.get(node.name), weights, valueAt));
+  const names = wanted.map((port) => port.node);
+  for (const node of inOrder(context.definition, names, (name) => find(scope, name) !== undefined)) {
+    scope.graph.at(node.name);
+    try {
+      scope.values.set(node.name, compileNode(context, scope, node, valueAt));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      // A loop's fault was named by the node inside it.
+      const text = node.loop ? message : `${message} (node ${node.name})`;
+      throw error instanceof NotCovered ? new NotCovered(text) : new Error(text);
+    }
   }
-  const results = outputs.map(({ name, port }) => ({ name, value: valueAt(port) }));
-  for (const { name, value } of results) graph.output(name, value);
-  return {
-    inputs: inputs.map(({ name, port }) => ({ name, value: valueAt(port) })),
-    outputs: results,
-    model: graph.finish(),
-  };
+  return wanted.map(valueAt);
 }
 
 /** Operators that only hand their input on. */
@@ -62,34 +89,53 @@ const PASS = new Set(["Identity", "StopGradient", "Snapshot", "PreventGradient",
 const isCovered = (op: string): boolean =>
   op in OPERATORS || PASS.has(op) || op === "Const" || op.startsWith("Placeholder");
 
+/** What loops are drawn with; they are one node by the time they compile. */
+const OF_LOOPS = new Set(["Enter", "Merge", "Switch", "LoopCond", "NextIteration", "Exit"]);
+
+/** Names all missing operators at once: whoever wants to add them learns which. */
+function refuseUncovered(definition: GraphDef, { inputNames }: Context, outputs: readonly Port[]): void {
+  const seen = new Set<string>();
+  const missing = new Set<string>();
+  const waiting = outputs.map((port) => port.node);
+  for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+    const node = definition.nodes.get(name);
+    if (!node || seen.has(name)) continue;
+    seen.add(name);
+    if (!isCovered(node.op) && !OF_LOOPS.has(node.op) && !inputNames.has(name)) missing.add(node.op);
+    waiting.push(...node.inputs.map((input) => input.node));
+  }
+  if (missing.size > 0)
+    throw new NotCovered(`the operator${missing.size > 1 ? "s" : ""} ${[...missing].join(", ")}`);
+}
+
 function compileNode(
-  graph: Graph,
+  context: Context,
+  scope: Scope,
   node: GraphNode,
-  inputName: string | undefined,
-  weights: Weights,
   valueAt: (port: Port) => Value,
 ): readonly Value[] {
   const { name, op, attributes } = node;
-  try {
-    if (inputName !== undefined) {
-      const shape = attributes.shape("shape");
-      if (!shape) throw new NotCovered("an input without a declared shape");
-      return [graph.input(inputName, attributes.type("dtype", "float32"), shape)];
-    }
-    if (op === "Const") {
-      const weight = weights(name);
-      if (!weight) throw new Error("there is no weight of that name");
-      return [graph.constant(weight.type, weight.shape, weight.data)];
-    }
-    const inputs = node.inputs.map(valueAt);
-    if (PASS.has(op) || op === "PlaceholderWithDefault") return inputs.slice(0, 1);
-    const operator = OPERATORS[op];
-    if (!operator) throw new NotCovered(`the operator ${op}`);
-    return [operator(graph, { op, inputs, attributes })].flat();
-  } catch (error) {
-    const message = `${error instanceof Error ? error.message : String(error)} (node ${name})`;
-    throw error instanceof NotCovered ? new NotCovered(message) : new Error(message);
+  const inputName = context.inputNames.get(name);
+  if (inputName !== undefined) {
+    const shape = attributes.shape("shape");
+    if (!shape) throw new NotCovered("an input without a declared shape");
+    return [scope.graph.input(inputName, attributes.type("dtype", "float32"), shape)];
   }
+  if (op === "Const") {
+    const weight = context.weights(name);
+    if (!weight) throw new Error("there is no weight of that name");
+    return [scope.graph.constant(weight.type, weight.shape, weight.data)];
+  }
+  const inputs = node.inputs.map(valueAt);
+  if (node.loop) {
+    return compileLoop(scope.graph, node.loop, inputs, (graph, given, wanted) =>
+      compileNodes(context, { graph, values: new Map(given), outer: scope }, wanted),
+    );
+  }
+  if (PASS.has(op) || op === "PlaceholderWithDefault") return inputs.slice(0, 1);
+  const operator = OPERATORS[op];
+  if (!operator) throw new NotCovered(`the operator ${op}`);
+  return [operator(scope.graph, { op, inputs, attributes })].flat();
 }
 
 /**

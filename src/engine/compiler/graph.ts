@@ -44,7 +44,12 @@ export const DATA_TYPES: Readonly<Record<ElementType, DataType>> = {
 };
 
 /** Whole numbers are ints unless `{ float }` says otherwise. */
-export type Attribute = number | string | readonly number[] | { readonly float: number };
+export type Attribute =
+  | number
+  | string
+  | readonly number[]
+  | { readonly float: number }
+  | { readonly body: GraphProto };
 export type Attributes = Readonly<Record<string, Attribute | undefined>>;
 
 /** What a node gives. */
@@ -54,6 +59,11 @@ export interface Result {
   /** `channels-last` if not said. */
   readonly layout?: Layout;
   readonly known?: readonly (number | null)[] | undefined;
+}
+
+export interface Producer {
+  readonly op: string;
+  readonly inputs: readonly (Value | undefined)[];
 }
 
 export interface Graph {
@@ -77,23 +87,46 @@ export interface Graph {
   channelsFirst(value: Value): Value;
   /** The value with its axes in another order; a constant is reordered at once. */
   transpose(value: Value, order: readonly number[]): Value;
+  /** The node that a value comes from; undefined for inputs and constants. */
+  producer(value: Value): Producer | undefined;
   output(name: string, value: Value): void;
+  /** A graph inside a node of this one, such as the body of a loop. It may use this one's values. */
+  inner(): Graph;
   /** The value's origin in the TF.js model, for the names of the nodes that follow. */
   at(origin: string): void;
+  /** The whole as the attribute of a node. */
+  asBody(): GraphProto;
+  /** The whole as a serialized ModelProto. */
   finish(): Uint8Array<ArrayBuffer>;
 }
 
+/** What a graph shares with the graphs inside it: names are unique, and constants stand outside. */
+interface Shared {
+  readonly constants: Map<string, TensorProto>;
+  readonly vectors: Map<string, Value>;
+  readonly producers: Map<Value, Producer>;
+  count: number;
+}
+
 export function createGraph(name: string): Graph {
+  return graphWithin(
+    name,
+    { constants: new Map(), vectors: new Map(), producers: new Map(), count: 0 },
+    () => undefined,
+  );
+}
+
+/** @param outerLayout what the graph outside has laid out anew already */
+function graphWithin(name: string, shared: Shared, outerLayout: (value: Value) => Value | undefined): Graph {
+  const { constants, vectors } = shared;
   const nodes: NodeProto[] = [];
-  const constants = new Map<string, TensorProto>();
-  const vectors = new Map<string, Value>();
   const otherLayout = new Map<Value, Value>();
   const inputs: ValueInfoProto[] = [];
   const outputs: ValueInfoProto[] = [];
   let origin = "";
-  let count = 0;
 
-  const fresh = (): string => `v${count++}`;
+  const fresh = (): string => `v${shared.count++}`;
+  const laidOut = (value: Value): Value | undefined => otherLayout.get(value) ?? outerLayout(value);
 
   function constant(type: ElementType, shape: readonly number[], data: Elements): Value {
     if (data.length !== sizeOf(shape))
@@ -124,6 +157,7 @@ export function createGraph(name: string): Graph {
         ...(known && { known }),
       }),
     );
+    for (const value of values) shared.producers.set(value, { op, inputs: from });
     nodes.push(
       create(NodeProtoSchema, {
         opType: op,
@@ -166,7 +200,7 @@ export function createGraph(name: string): Graph {
 
   function relaid(value: Value, layout: Layout): Value {
     if (value.layout === layout) return value;
-    const found = otherLayout.get(value);
+    const found = laidOut(value);
     if (found) return found;
     const rank = value.shape.length;
     const order = layout === "channels-first" ? toFirst(rank) : toLast(rank);
@@ -188,8 +222,9 @@ export function createGraph(name: string): Graph {
     nodes: addNodes,
     node: addNode,
     channelsFirst: (value) => relaid(value, "channels-first"),
+    producer: (value) => shared.producers.get(value),
     input(inputName, type, shape) {
-      inputs.push(infoOf(inputName, type, shape, (axis) => (axis === 0 ? "batch" : `${inputName}.${axis}`)));
+      inputs.push(infoOf(inputName, type, shape));
       return { name: inputName, type, shape, layout: "channels-last" };
     },
     integers: (values) =>
@@ -208,14 +243,21 @@ export function createGraph(name: string): Graph {
       const last = channelsLast(value);
       // An output has a name of its own, though it may be an input, a constant, or another output too.
       nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [last.name], output: [outputName] }));
-      outputs.push(infoOf(outputName, last.type, last.shape, (axis) => `${outputName}.${axis}`));
+      outputs.push(infoOf(outputName, last.type, last.shape));
     },
     at(text) {
       origin = text;
     },
+    inner: () => graphWithin(`${name}.${shared.count++}`, shared, laidOut),
+    asBody() {
+      const graph = create(GraphProtoSchema, { name, input: inputs, output: outputs, node: nodes });
+      prune(graph);
+      return graph;
+    },
     finish() {
       const graph = create(GraphProtoSchema, { name, input: inputs, output: outputs, node: nodes });
-      prune(graph, constants);
+      const needed = prune(graph);
+      graph.initializer = [...constants].flatMap(([key, tensor]) => (needed.has(key) ? [tensor] : []));
       return toBinary(
         ModelProtoSchema,
         create(ModelProtoSchema, {
@@ -229,17 +271,27 @@ export function createGraph(name: string): Graph {
   };
 }
 
-/** Keeps what the outputs need. */
-function prune(graph: GraphProto, constants: ReadonlyMap<string, TensorProto>): void {
+/** Keeps the nodes that the outputs need. @returns the names that these need */
+function prune(graph: GraphProto): ReadonlySet<string> {
   const needed = new Set(graph.output.map((output) => output.name));
   const kept: NodeProto[] = [];
   for (const node of graph.node.toReversed()) {
     if (!node.output.some((output) => needed.has(output))) continue;
-    for (const input of node.input) needed.add(input);
+    for (const input of inputsOf(node)) needed.add(input);
     kept.push(node);
   }
   graph.node = kept.reverse();
-  graph.initializer = [...constants].flatMap(([name, tensor]) => (needed.has(name) ? [tensor] : []));
+  return needed;
+}
+
+/** What a node takes, and what the graphs inside it take from outside. */
+function inputsOf(node: NodeProto): readonly string[] {
+  const bodies = node.attribute.flatMap(({ g }) => (g ? [g] : []));
+  const within = bodies.flatMap((body) => [
+    ...body.node.flatMap(inputsOf),
+    ...body.output.map((output) => output.name),
+  ]);
+  return [...node.input, ...within];
 }
 
 function tensorOf(name: string, type: ElementType, shape: readonly number[], data: Elements): TensorProto {
@@ -251,15 +303,11 @@ function tensorOf(name: string, type: ElementType, shape: readonly number[], dat
   });
 }
 
-function infoOf(
-  name: string,
-  type: ElementType,
-  shape: Shape,
-  freeName: (axis: number) => string,
-): ValueInfoProto {
+/** A free size has a name of its own: sizes of one name would have to be the same in every run. */
+function infoOf(name: string, type: ElementType, shape: Shape): ValueInfoProto {
   const dim = shape.map((size, axis) =>
     size === null
-      ? { value: { case: "dimParam" as const, value: freeName(axis) } }
+      ? { value: { case: "dimParam" as const, value: `${name}.${axis}` } }
       : { value: { case: "dimValue" as const, value: BigInt(size) } },
   );
   const value = { case: "tensorType" as const, value: { elemType: DATA_TYPES[type], shape: { dim } } };
@@ -277,6 +325,8 @@ function attributeOf(name: string, value: Attribute): AttributeProto {
     });
   if ("float" in value)
     return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
+  if ("body" in value)
+    return create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g: value.body });
   return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map((i) => BigInt(i)) });
 }
 
