@@ -2,7 +2,6 @@
  * ONNX Runtime on the CPU. It serves ONNX models as they are, and TF.js models through the compiler. One session for
  * each model, on as many threads as this worker was given.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Dtype } from "../../domain/tensor.ts";
@@ -12,6 +11,7 @@ import { compileLayersModel } from "../compiler/layers-model.ts";
 import { NotCovered, type Value } from "../compiler/value.ts";
 import type { TensorSpec } from "../signature.ts";
 import { exists } from "./files.ts";
+import { readOnnxFile } from "./onnx-file.ts";
 import {
   type HostTensor,
   type HostTensors,
@@ -43,8 +43,7 @@ export async function openOnnxRuntime(threads: number): Promise<Runtime> {
     name: "onnxruntime",
     async load(folder) {
       if (await exists(join(folder, "model.onnx"))) {
-        const bytes = await readFile(join(folder, "model.onnx"));
-        return served(ort, await ort.InferenceSession.create(bytes, options));
+        return served(ort, await ort.InferenceSession.create(await readOnnxFile(folder), options));
       }
       const compiled = await compile(folder);
       return served(ort, await ort.InferenceSession.create(compiled.model, options), compiled);

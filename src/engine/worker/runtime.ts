@@ -25,8 +25,16 @@ export interface LoadedModel {
 
 export interface Runtime {
   readonly name: RuntimeName;
-  /** @throws Unsupported when another runtime may take this model; any other error says what is wrong with it */
+  /**
+   * @throws Unsupported when this runtime does not take such models, BadModel when none should; any other error says
+   * what went wrong here, where another runtime may do better
+   */
   load(folder: string, manifest: Manifest): Promise<LoadedModel>;
+}
+
+/** The model itself is at fault, whatever the runtime: none of the others is to be bothered with it. */
+export class BadModel extends Error {
+  override readonly name = "BadModel";
 }
 
 /** This runtime is not for this model or this machine: pass on to the next. */

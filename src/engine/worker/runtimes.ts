@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import util from "node:util";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
 import { openOnnxRuntime } from "./onnx.ts";
-import { type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
+import { BadModel, type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
 import { openSavedModel, type SavedModelReader } from "./saved-model.ts";
 import { createTfjsRuntime, type TfjsKit } from "./tfjs.ts";
 
@@ -25,7 +25,7 @@ export interface Choice {
 export interface Runtimes {
   /**
    * @param pinned the operator's choice, which goes before the model's own
-   * @throws Error with the reason of every runtime that was tried
+   * @throws BadModel with what is wrong with the model; Error with the reason of every runtime that was tried
    */
   load(folder: string, manifest: Manifest, pinned: string | null): Promise<Choice>;
 }
@@ -54,6 +54,7 @@ export function createRuntimes(importPackage: ImportPackage = (name) => import(n
           const model = await (await open(name)).load(folder, manifest);
           return { runtime: name, model, notes: passed.map((p) => `${p.name}: ${p.reason}`) };
         } catch (error) {
+          if (error instanceof BadModel) throw error;
           const reason = error instanceof Error ? error.message : String(error);
           passed.push({ name, reason, isAbsent: error instanceof Unsupported });
         }

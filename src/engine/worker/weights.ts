@@ -16,7 +16,7 @@ export interface ModelFiles {
 }
 
 /** Plain names, folders only below the model's own. */
-const WEIGHT_FILE = /^(?:[A-Za-z0-9_][A-Za-z0-9._+-]*\/)*[A-Za-z0-9_][A-Za-z0-9._+-]*$/;
+export const WEIGHT_FILE = /^(?:[A-Za-z0-9_][A-Za-z0-9._+-]*\/)*[A-Za-z0-9_][A-Za-z0-9._+-]*$/;
 
 const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   float32: 4,
