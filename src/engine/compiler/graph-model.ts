@@ -12,7 +12,7 @@ import {
   readPort,
 } from "./graph-def.ts";
 import { compileLoop } from "./loop.ts";
-import { withLoops } from "./loops.ts";
+import { withLoops } from "./loop-frames.ts";
 import { OPERATORS } from "./operators/operators.ts";
 import { NotCovered, type Value } from "./value.ts";
 import { readWeights, type Weights } from "./weight-values.ts";

@@ -82,11 +82,14 @@ export const attr = {
 
 /** Expects the compiled node to give what TF.js gives, in type, shape and elements. */
 export async function expectSame(given: GraphCase): Promise<void> {
-  const { files, feeds, outputs } = modelOf(given);
+  await expectSameModel(modelOf(given), given.tolerance);
+}
+
+/** Expects a whole compiled graph to give what TF.js gives. */
+export async function expectSameModel({ files, feeds, outputs }: Model, tolerance = 1e-5): Promise<void> {
   const wanted = await runTfjs(files, feeds, outputs);
   const compiled = compileGraphModel(files);
   const got = await runOnnx(compiled, feeds, outputs);
-  const tolerance = given.tolerance ?? 1e-5;
   for (const [i, expected] of wanted.entries()) {
     const actual = got[i];
     expect({ type: actual?.type, shape: actual?.shape }).toEqual({
@@ -115,7 +118,7 @@ export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
   expect(actual.length).toBe(expected.length);
 }
 
-interface Model {
+export interface Model {
   readonly files: ModelFiles;
   readonly feeds: Readonly<Record<string, Tensor>>;
   readonly outputs: readonly string[];
