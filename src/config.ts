@@ -46,6 +46,7 @@ const rate: Parse<number | undefined> = (value) =>
 
 const DAY_MS = 86_400_000;
 const GIB = 1024 ** 3;
+const CORES = availableParallelism();
 
 const SETTINGS = {
   HOST: { default: "127.0.0.1", parse: text, help: "address that both listeners bind" },
@@ -109,10 +110,16 @@ const SETTINGS = {
     help: "predictions created per second and principal, on all transports together; off for none",
   },
   WORKERS: {
-    default: availableParallelism(),
+    default: CORES,
     parse: integer(1, 256),
     shown: "cores",
     help: "worker processes that run models",
+  },
+  THREADS: {
+    default: 0,
+    parse: integer(0, 256),
+    shown: "cores ÷ workers",
+    help: "threads that one model runs on in a worker, at least 1; workers × threads may not exceed the cores (tfjs-wasm has 1)",
   },
   RUNTIME: { default: "auto", parse: runtime, help: `auto (best first) or one of ${RUNTIMES.join(", ")}` },
   BATCH_MAX: {
@@ -120,6 +127,12 @@ const SETTINGS = {
     parse: integer(0, 1024),
     shown: "the model's own",
     help: "overrides every model's batch maximum; 1 switches batching off",
+  },
+  BATCH_DELAY: {
+    default: 0,
+    parse: duration(0, 1000),
+    shown: "0ms",
+    help: "a batch that is not full may wait this long for more, deadlines or not, where auspex.json says nothing else; 0ms: a free worker takes what there is",
   },
   QUEUE_MAX: {
     default: 100_000,
@@ -218,7 +231,7 @@ const SETTINGS = {
 type Name = keyof typeof SETTINGS;
 type Values = { readonly [K in Name]: (typeof SETTINGS)[K] extends { parse: Parse<infer T> } ? T : never };
 
-/** All settings, complete. Paths are absolute; TLS files are read. */
+/** All settings, complete. Paths are absolute, THREADS is at least 1; TLS files are read. */
 export interface Config extends Values {
   readonly tls: Tls | undefined;
 }
@@ -274,6 +287,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
           `set keys (name:key,…), or ${PREFIX}INSECURE=1 to serve everybody`,
       );
     }
+    const threads = config.WORKERS * config.THREADS;
+    if (config.THREADS > 1 && threads > CORES) {
+      complaints.push(
+        `${PREFIX}WORKERS × ${PREFIX}THREADS is ${config.WORKERS} × ${config.THREADS} = ${threads}, and there are ${CORES} cores`,
+      );
+    }
     if (config.RUN_MAX < config.WAIT_MAX)
       complaints.push(`${PREFIX}WAIT_MAX is longer than ${PREFIX}RUN_MAX`);
     tls = readTls(config, complaints);
@@ -282,6 +301,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const dataDir = resolve(config.DATA_DIR);
   return {
     ...config,
+    THREADS: config.THREADS || Math.max(1, Math.floor(CORES / config.WORKERS)),
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),
     tls,

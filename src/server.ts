@@ -43,12 +43,14 @@ async function openBoth(config: Config, log: Logger): Promise<[Store, Engine]> {
     modelsDir: config.MODELS_DIR,
     catalogueDirs: config.CATALOGUE ? [join(PACKAGE_ROOT, "catalog", ".cache")] : [],
     workers: config.WORKERS,
+    threads: config.THREADS,
     runtime: config.RUNTIME === "auto" ? undefined : config.RUNTIME,
     maxPixels: config.MAX_PIXELS,
     workerMemoryBytes: config.WORKER_MEMORY,
     batchTimeoutMs: config.BATCH_TIMEOUT,
     loadTimeoutMs: config.LOAD_TIMEOUT,
     batchMax: config.BATCH_MAX || undefined,
+    batchDelayMs: config.BATCH_DELAY,
     log,
   });
   const opening = [
@@ -85,7 +87,10 @@ function banner(config: Config, ports: Ports, store: Store, engine: Engine): str
     ["gRPC", `${host}:${ports.grpcPort}${config.tls ? " (TLS)" : ""}`],
     ["HTTP", `${scheme}://${host}:${ports.httpPort}  Connect, gRPC-Web, REST`],
     ["store", store.description],
-    ["workers", String(engine.stats().workers)],
+    [
+      "workers",
+      `${engine.stats().workers}, of ${config.THREADS} ${config.THREADS === 1 ? "thread" : "threads"}`,
+    ],
     [
       "access",
       config.API_KEYS.size > 0 ? `${config.API_KEYS.size} API keys` : "open: no credentials are asked for",

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { describe, expect, test } from "vitest";
 import { ConfigError, helpText, readConfig } from "../src/config.ts";
 
@@ -32,12 +33,37 @@ test.each([
   ["AUSPEX_MAX_BODY_BYTES", "1GiB", "2GiB"],
   ["AUSPEX_LEASE", "200ms", "199ms"],
   ["AUSPEX_RUNTIME", "tfjs-wasm", "wasm"],
+  ["AUSPEX_BATCH_DELAY", "0ms", "1001ms"],
+  ["AUSPEX_BATCH_DELAY", "1s", "-1ms"],
   ["AUSPEX_RATE_LIMIT", "off", "0"],
   ["AUSPEX_API_KEYS", "a:0123456789abcdef", "a:0123456789abcde"],
   ["AUSPEX_INSECURE", "yes", "maybe"],
 ])("%s: %s is in, %s is out", (name, inside, outside) => {
   expect(complaints({ [name]: inside })).toEqual([]);
   expect(complaints({ [name]: outside }).join()).toContain(name);
+});
+
+describe("threads", () => {
+  const cores = availableParallelism();
+  const settings = (workers: number, threads?: number): Record<string, string> => ({
+    AUSPEX_WORKERS: String(workers),
+    ...(threads === undefined ? {} : { AUSPEX_THREADS: String(threads) }),
+  });
+
+  test("share the cores out among the workers, and each has one at least", () => {
+    expect(readConfig({})).toMatchObject({ WORKERS: cores, THREADS: 1 });
+    expect(readConfig(settings(1)).THREADS).toBe(cores);
+    expect(readConfig(settings(cores * 2)).THREADS).toBe(1);
+    for (let workers = 1; workers <= cores; workers++) {
+      expect(workers * readConfig(settings(workers)).THREADS).toBeLessThanOrEqual(cores);
+    }
+  });
+
+  test("are refused where they are more than the cores together", () => {
+    expect(complaints(settings(1, cores))).toEqual([]);
+    expect(complaints(settings(1, cores + 1)).join()).toContain(`1 × ${cores + 1}`);
+    expect(complaints(settings(cores, 2)).join()).toContain(`there are ${cores} cores`);
+  });
 });
 
 describe("an open server", () => {

@@ -59,6 +59,8 @@ export interface Manifest {
   /** What still has to be applied to the model's output to get probabilities. */
   readonly activation: "none" | "softmax" | "sigmoid";
   readonly batchMax: number;
+  /** How long a batch that is not full waits for more; null for what the server is set to. */
+  readonly batchDelayMs: number | null;
   /** JSON Schema 2020-12 of the JSON input and output. */
   readonly inputSchema: JsonObject;
   readonly outputSchema: JsonObject;

@@ -91,6 +91,7 @@ class EngineCore {
       startWorkerProcess(
         {
           runtime: options.runtime ?? null,
+          threads: options.threads,
           maxPixels: options.maxPixels,
           memoryBytes: options.workerMemoryBytes,
         },

@@ -99,6 +99,8 @@ export interface EngineOptions {
   /** Read-only folders of the same form beside it (the catalogue's cache). */
   readonly catalogueDirs: readonly string[];
   readonly workers: number;
+  /** That a model runs on in each worker, where its runtime has threads. */
+  readonly threads: number;
   /** Pins the runtime for every model; undefined: best first. */
   readonly runtime: string | undefined;
   /** Width × height above which a picture is refused from its header. */
@@ -111,6 +113,8 @@ export interface EngineOptions {
   readonly loadTimeoutMs: number;
   /** Overrides every model's batch maximum when given (1 switches batching off). */
   readonly batchMax: number | undefined;
+  /** How long a batch that is not full waits for more, for models that do not say. 0: not at all. */
+  readonly batchDelayMs: number;
   readonly log: EngineLog;
 }
 

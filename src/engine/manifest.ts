@@ -23,6 +23,9 @@ const SCHEMA_COMPILE_MS = 2000;
 /** The upper end of AUSPEX_BATCH_MAX: a larger batch gains nothing and costs memory. */
 const BATCH_MAX_LIMIT = 1024;
 
+/** The upper end of AUSPEX_BATCH_DELAY: what waits longer wants a queue and no delay. */
+const BATCH_DELAY_MAX_MS = 1000;
+
 /** Pixels along one side of a model's input: 4096² × 3 float32 channels are already 192 MiB. */
 const PICTURE_SIDE_MAX = 4096;
 
@@ -89,6 +92,7 @@ const matches = ajv.compile<ManifestText>({
     },
     activation: { enum: ["none", "softmax", "sigmoid"] },
     batchMax: { type: "integer", minimum: 1, maximum: BATCH_MAX_LIMIT },
+    batchDelayMs: { type: ["number", "null"], minimum: 0, maximum: BATCH_DELAY_MAX_MS },
     inputSchema: { type: "object" },
     outputSchema: { type: "object" },
     embedding: { type: ["string", "null"], minLength: 1, maxLength: 500 },
@@ -166,6 +170,7 @@ function complete(value: ManifestText): Manifest {
     picture: value.picture ? { range: [0, 1], resize: "stretch", ...value.picture } : null,
     activation: value.activation ?? "none",
     batchMax: value.batchMax ?? TASK_DEFAULTS[task].batchMax,
+    batchDelayMs: value.batchDelayMs ?? null,
     inputSchema: value.inputSchema ?? TASK_SCHEMAS[task].input,
     outputSchema: value.outputSchema ?? TASK_SCHEMAS[task].output,
     embedding: value.embedding ?? null,

@@ -24,6 +24,8 @@ import type { Signature } from "./signature.ts";
 export interface WorkerSettings {
   /** Pins the runtime for every model; null: best first. */
   readonly runtime: string | null;
+  /** That a model runs on, where its runtime has threads. */
+  readonly threads: number;
   /** Width × height above which a picture is refused from its header. */
   readonly maxPixels: number;
   /** Resident bytes past which the worker ends itself with `MEMORY_SIGNAL`. */

@@ -29,6 +29,7 @@ describe("readManifest", () => {
       picture: null,
       activation: "none",
       batchMax: 32,
+      batchDelayMs: null,
       inputSchema: TASK_SCHEMAS.tensor.input,
       outputSchema: TASK_SCHEMAS.tensor.output,
       embedding: null,
@@ -49,6 +50,7 @@ describe("readManifest", () => {
       picture: { width: 8, height: 4, range: [-1, 1], resize: "cover" },
       activation: "softmax",
       batchMax: 3,
+      batchDelayMs: 2.5,
       inputSchema: { type: "object", properties: { image: { type: "string" } } },
       outputSchema: { type: "object" },
       embedding: "pool",
@@ -111,6 +113,8 @@ describe("readManifest", () => {
 
   it.each([
     ["batchMax", 1024, 1025],
+    ["batchDelayMs", 0, -1],
+    ["batchDelayMs", 1000, 1001],
     ["picture", { width: 4096, height: 1 }, { width: 4097, height: 1 }],
     ["description", "d".repeat(1000), "d".repeat(1001)],
   ])("holds the limit of %s at its edge", (key, good, bad) => {

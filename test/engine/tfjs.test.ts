@@ -180,15 +180,15 @@ describe("the choice of a runtime", () => {
   });
 
   it("takes the first that is installed, and says why it passed others over", async () => {
-    const gpu = await createRuntimes(standIn("tfjs-node-gpu")).load(path, TENSOR, null);
+    const gpu = await createRuntimes(1, standIn("tfjs-node-gpu")).load(path, TENSOR, null);
     expect([gpu.runtime, gpu.notes]).toEqual(["tfjs-node-gpu", []]);
-    const node = await createRuntimes(standIn("tfjs-node")).load(path, TENSOR, null);
+    const node = await createRuntimes(1, standIn("tfjs-node")).load(path, TENSOR, null);
     expect(node.runtime).toBe("tfjs-node");
     expect(node.notes).toEqual([
       "tfjs-node-gpu: is not installed",
       "onnxruntime: is not part of this server yet",
     ]);
-    const none = await createRuntimes(standIn("nothing")).load(path, TENSOR, null);
+    const none = await createRuntimes(1, standIn("nothing")).load(path, TENSOR, null);
     expect(none.runtime).toBe("tfjs-wasm");
     expect(none.notes).toContain("tfjs-node: is not installed");
   });
@@ -197,13 +197,13 @@ describe("the choice of a runtime", () => {
     const broken = async (): Promise<never> => {
       throw new Error("libcudart.so.12: cannot open shared object file");
     };
-    const { runtime, notes } = await createRuntimes(broken).load(path, TENSOR, null);
+    const { runtime, notes } = await createRuntimes(1, broken).load(path, TENSOR, null);
     expect(runtime).toBe("tfjs-wasm");
     expect(notes[0]).toBe("tfjs-node-gpu: cannot be loaded: libcudart.so.12: cannot open shared object file");
   });
 
   it("heeds the operator's pin before the model's", async () => {
-    const runtimes = createRuntimes(standIn("tfjs-node"));
+    const runtimes = createRuntimes(1, standIn("tfjs-node"));
     const pinned: Manifest = { ...TENSOR, runtime: "tfjs-node" };
     expect((await runtimes.load(path, pinned, null)).runtime).toBe("tfjs-node");
     expect((await runtimes.load(path, pinned, "tfjs-wasm")).runtime).toBe("tfjs-wasm");
@@ -225,7 +225,7 @@ describe("the choice of a runtime", () => {
       string,
       (value: unknown) => boolean
     >;
-    await createRuntimes(standIn("tfjs-node")).load(path, TENSOR, "tfjs-node");
+    await createRuntimes(1, standIn("tfjs-node")).load(path, TENSOR, "tfjs-node");
     expect(util.isNullOrUndefined?.(null)).toBe(true);
     expect(util.isNullOrUndefined?.(0)).toBe(false);
     expect(util.isArray?.([])).toBe(true);

@@ -19,7 +19,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
   stdin: false,
 }).unref();
 
-const runtimes = createRuntimes();
+const runtimes = createRuntimes(settings.threads);
 const versions = new Map<string, Version>();
 
 function send(message: FromWorker): void {

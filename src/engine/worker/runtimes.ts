@@ -30,11 +30,12 @@ export interface Runtimes {
   load(folder: string, manifest: Manifest, pinned: string | null): Promise<Choice>;
 }
 
-export function createRuntimes(importPackage: ImportPackage = (name) => import(name)): Runtimes {
+/** @param threads that a model runs on, where its runtime has threads */
+export function createRuntimes(threads = 1, importPackage: ImportPackage = (name) => import(name)): Runtimes {
   const openers: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
-    "tfjs-node-gpu": () => openNative("tfjs-node-gpu", importPackage),
-    onnxruntime: () => openOnnxRuntime(1),
-    "tfjs-node": () => openNative("tfjs-node", importPackage),
+    "tfjs-node-gpu": () => openNative("tfjs-node-gpu", threads, importPackage),
+    onnxruntime: () => openOnnxRuntime(threads),
+    "tfjs-node": () => openNative("tfjs-node", threads, importPackage),
     "tfjs-wasm": openWasm,
   };
   const opened = new Map<RuntimeName, Promise<Runtime>>();
@@ -86,10 +87,11 @@ async function openWasm(): Promise<Runtime> {
 
 async function openNative(
   name: "tfjs-node" | "tfjs-node-gpu",
+  threads: number,
   importPackage: ImportPackage,
 ): Promise<Runtime> {
   restoreUtil();
-  calmTensorFlow();
+  calmTensorFlow(threads);
   let loaded: unknown;
   try {
     loaded = await importPackage(`@tensorflow/${name}`);
@@ -127,11 +129,11 @@ function isDefaultOfNative(value: unknown): value is { readonly default: Native 
 }
 
 /**
- * TensorFlow takes its settings from the environment alone, which an operator may have set: one thread, as in
- * `openWasm`, and no notes on the processor's features from every worker.
+ * TensorFlow takes its settings from the environment alone, which an operator may have set: as many threads as a
+ * model may have, and no notes on the processor's features from every worker.
  */
-function calmTensorFlow(): void {
-  env.TF_NUM_INTRAOP_THREADS ??= "1";
+function calmTensorFlow(threads: number): void {
+  env.TF_NUM_INTRAOP_THREADS ??= String(threads);
   env.TF_NUM_INTEROP_THREADS ??= "1";
   env.TF_CPP_MIN_LOG_LEVEL ??= "2";
 }
