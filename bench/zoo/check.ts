@@ -24,6 +24,8 @@ export interface Checked {
   readonly rows: readonly number[];
   /** The worst over all inputs. */
   readonly difference: Difference;
+  /** Of two backends of TF.js on the first input; undefined when not asked for, or when there is one. */
+  readonly noise: Difference | undefined;
   /** Milliseconds from files to a model that can run. */
   readonly loadMs: number;
   /** Milliseconds for the first input, median. */
@@ -33,12 +35,16 @@ export interface Checked {
 
 export type CheckResult = Checked | { readonly kind: "failed"; readonly reason: string };
 
-/** @param runtime the runtime to hold against TF.js, by its name */
+/**
+ * @param runtime the runtime to hold against TF.js, by its name
+ * @param withNoise whether to ask how far TF.js's own backends are apart
+ */
 export async function check(
   runtimes: Runtimes,
   runtime: string,
   folder: string,
   feed: Feed,
+  withNoise = false,
 ): Promise<CheckResult> {
   let reference: Reference | undefined;
   let other: LoadedModel | undefined;
@@ -48,7 +54,8 @@ export async function check(
     other = (await runtimes.load(folder, MANIFEST, runtime)).model;
     const loadMs = performance.now() - start;
     requireSameSpecs(reference.model, other);
-    return { loadMs, ...(await compare(reference, other)) };
+    const noise = withNoise ? await noiseOf(reference, folder) : undefined;
+    return { loadMs, noise, ...(await compare(reference, other)) };
   } catch (error) {
     return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
   } finally {
@@ -90,10 +97,21 @@ async function loadInJavaScript(folder: string): Promise<LoadedModel> {
   return runtime.load(folder, MANIFEST);
 }
 
+async function noiseOf({ name, model, inputs }: Reference, folder: string): Promise<Difference | undefined> {
+  const [first] = inputs;
+  if (name === "tfjs-cpu" || !first) return undefined;
+  const inJavaScript = await loadInJavaScript(folder);
+  try {
+    return difference(await model.run(first.tensors), await inJavaScript.run(first.tensors));
+  } finally {
+    inJavaScript.dispose();
+  }
+}
+
 /** A caller must not have to know which runtime serves a model. */
 function requireSameSpecs(a: LoadedModel, b: LoadedModel): void {
   const specsOf = ({ inputs, outputs }: LoadedModel): string =>
-    [...inputs.map(specText), ...outputs.map(({ name, dtype }) => `${dtype} ${name}`)].toSorted().join(", ");
+    [...inputs.map(specText), ...outputs.map(({ name }) => name)].toSorted().join(", ");
   if (!isDeepStrictEqual(specsOf(a), specsOf(b))) {
     throw new Error(`takes and gives ${specsOf(b)}, where TF.js has ${specsOf(a)}`);
   }
@@ -106,7 +124,7 @@ function specText({ name, dtype, shape }: TensorSpec): string {
 async function compare(
   { name, model, inputs }: Reference,
   other: LoadedModel,
-): Promise<Omit<Checked, "loadMs">> {
+): Promise<Omit<Checked, "loadMs" | "noise">> {
   let worst: Difference | undefined;
   for (const { tensors } of inputs) {
     const expected = await model.run(tensors);

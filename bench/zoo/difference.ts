@@ -1,8 +1,12 @@
 /** How far one runtime's outputs are from another's. */
 import type { HostTensor, HostTensors } from "../../src/engine/worker/runtime.ts";
 
-/** Part of an output's largest magnitude below which elements count as being of that size. */
-const FLOOR = 1e-3;
+/**
+ * Part of an output's largest magnitude below which elements count as being of that size: sums that cancel to almost
+ * nothing keep no digits. With a thousandth in its place, the WebAssembly and the JavaScript backend of TF.js already
+ * differ from each other by 4e-3 on the sentence encoder.
+ */
+const FLOOR = 1e-2;
 
 export interface Difference {
   readonly output: string;
@@ -15,10 +19,9 @@ export interface Difference {
 /**
  * The worst of all outputs. In an output of floats, `relative` is the largest of
  *
- *     |a − b| / max(|a|, |b|, 0.001 · max |a| over the output)
+ *     |a − b| / max(|a|, |b|, 0.01 · max |a| over the output)
  *
- * with `a` of the reference: an element that is a thousandth of the largest, or less, is held to that scale, since
- * sums that cancel to almost nothing keep no digits. In an output of whole numbers or truth values it is the part of
+ * with `a` of the reference. In an output of whole numbers or truth values it is the part of
  * the elements that differ: a class may tip where two scores are equal up to rounding. Another name, type or shape,
  * and a value that is not finite on one side alone, are infinitely far.
  */

@@ -12,7 +12,7 @@ export interface HostTensor {
 
 export type HostTensors = Readonly<Record<string, HostTensor>>;
 
-/** Graphs do not say their outputs' shapes; the warm-up sees them. */
+/** Graphs do not say their outputs' shapes, nor always their types; the warm-up sees them. */
 export type OutputSpec = Omit<TensorSpec, "shape">;
 
 export interface LoadedModel {

@@ -237,9 +237,11 @@ function withHostTensors(kit: TfjsKit, model: BareModel): LoadedModel {
 
 function toHost(specs: readonly OutputSpec[], outputs: readonly Tensor[]): HostTensors {
   const named: Record<string, HostTensor> = {};
-  for (const [i, { name, dtype }] of specs.entries()) {
+  for (const [i, { name, dtype: declared }] of specs.entries()) {
     const tensor = outputs[i];
     if (!tensor) throw new Error(`the model gave no output ${name}`);
+    // Graphs need not declare types, and then float32 was a guess. For uint8 TF.js has no type of its own.
+    const dtype = declared === "uint8" ? declared : (HOST_DTYPES[tensor.dtype] ?? declared);
     // Both backends hold their results in this process: reading them waits for nothing.
     named[name] = { dtype, shape: tensor.shape, data: hostData(name, dtype, tensor.dataSync()) };
   }

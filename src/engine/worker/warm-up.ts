@@ -103,8 +103,9 @@ function createData(dtype: Dtype, length: number): Float32Array | Int32Array | U
 }
 
 function signature(model: LoadedModel, seen: HostTensors, joinable: boolean): Signature {
-  const outputs = model.outputs.map(({ name, dtype }) => {
+  const outputs = model.outputs.map(({ name, dtype: declared }) => {
     const [rows = null, ...rest] = seen[name]?.shape ?? [];
+    const dtype = seen[name]?.dtype ?? declared;
     return { name, dtype, shape: seen[name]?.shape.length === 0 ? [] : [joinable ? null : rows, ...rest] };
   });
   return { inputs: model.inputs, outputs, joinable };
