@@ -3,10 +3,11 @@
  * otherwise: all other decoders are blocked, the size is taken from the header before anything is decoded, and a
  * picture that is cut off or damaged is refused instead of shown half.
  */
-import sharp, { type Metadata, type SharpOptions } from "sharp";
+import sharp, { type Metadata, type Sharp, type SharpOptions } from "sharp";
 import { AuspexError } from "../../domain/error.ts";
 import type { PictureSpec } from "../../domain/model.ts";
 import type { PictureInfo } from "../engine.ts";
+import { isSrgbJpeg } from "./colour-profile.ts";
 
 const MEDIA_TYPES: Readonly<Record<string, string>> = {
   jpeg: "image/jpeg",
@@ -33,11 +34,13 @@ const BEHIND = "#ffffff";
 /** What fills the rest where a picture is fitted into the model's size. */
 const AROUND = "#000000";
 
-export const CHANNELS = 3;
-
 /**
  * Decodes one picture into `target`: height × width × 3 floats, rows first. Only the first frame of an animation,
- * upright by its EXIF orientation, in sRGB, transparency on white.
+ * upright by its EXIF orientation, in sRGB, transparency on white. A JPEG is decoded at an eighth, a quarter or half of
+ * its size where that is not below the size wanted.
+ *
+ * It is one errand of libvips, done on a thread of its own even while a model blocks this one: the header is read
+ * beforehand by libvips itself, and here only to say what was wrong.
  *
  * @throws AuspexError `invalid_argument` with a sentence
  */
@@ -47,9 +50,8 @@ export async function decodePicture(
   maxPixels: number,
   target: Float32Array,
 ): Promise<void> {
-  await readHeader(bytes, maxPixels);
-  const pixels = await decoded(
-    sharp(bytes, options(maxPixels))
+  const picture = (): Sharp =>
+    sharp(bytes, { ...options(maxPixels), ignoreIcc: isSrgbJpeg(bytes) })
       .autoOrient()
       .resize(spec.width, spec.height, {
         fit: ({ stretch: "fill", cover: "cover", contain: "contain" } as const)[spec.resize],
@@ -57,8 +59,8 @@ export async function decodePicture(
         // A triangle: bilinear, and with antialiasing when it shrinks, as the models were trained.
         kernel: "linear",
       })
-      .flatten({ background: BEHIND }),
-  );
+      .flatten({ background: BEHIND });
+  const pixels = await decoded(bytes, maxPixels, picture);
   if (pixels.length !== target.length) {
     throw new Error(`sharp gave ${pixels.length} values for ${target.length}`);
   }
@@ -70,7 +72,9 @@ export async function decodePicture(
 /** Reads the header and decodes all of it, small, so that what is said holds for the whole picture. */
 export async function inspectPicture(bytes: Uint8Array, maxPixels: number): Promise<PictureInfo> {
   const { format, autoOrient } = await readHeader(bytes, maxPixels);
-  await decoded(sharp(bytes, options(maxPixels)).resize(8, 8, { fit: "fill" }).flatten());
+  await decoded(bytes, maxPixels, () =>
+    sharp(bytes, options(maxPixels)).resize(8, 8, { fit: "fill" }).flatten(),
+  );
   return { mediaType: MEDIA_TYPES[format] ?? "", width: autoOrient.width, height: autoOrient.height };
 }
 
@@ -96,10 +100,11 @@ function options(maxPixels: number): SharpOptions {
   return { limitInputPixels: maxPixels, failOn: "error", pages: 1, autoOrient: false };
 }
 
-async function decoded(picture: ReturnType<typeof sharp>): Promise<Buffer> {
+async function decoded(bytes: Uint8Array, maxPixels: number, picture: () => Sharp): Promise<Buffer> {
   try {
-    return await picture.toColourspace("srgb").raw({ depth: "uchar" }).toBuffer();
+    return await picture().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer();
   } catch (error) {
+    await readHeader(bytes, maxPixels);
     throw refusal("is damaged or cut off", error);
   }
 }
