@@ -31,7 +31,7 @@ export class NotCovered extends Error {
 }
 
 /** More elements than this are no shape or axis, and need not be followed. */
-const KNOWN_MAX = 1024;
+export const KNOWN_MAX = 1024;
 
 /** @returns the elements as far as they are known; undefined if nothing is */
 export function knownElements({ constant, known }: Value): readonly (number | null)[] | undefined {

@@ -22,6 +22,14 @@ export interface Tensor {
 /** An attribute in the JSON form of a GraphDef. */
 export type RawAttribute = Readonly<Record<string, unknown>>;
 
+/** A node in the JSON form of a GraphDef. */
+export interface RawNode {
+  readonly name: string;
+  readonly op: string;
+  readonly input: readonly string[];
+  readonly attr?: Readonly<Record<string, RawAttribute>>;
+}
+
 export interface GraphCase {
   readonly op: string;
   readonly attr?: Readonly<Record<string, RawAttribute>>;
@@ -35,6 +43,10 @@ export interface GraphCase {
   readonly convolved?: readonly number[];
   /** Leaves dimensions open in the declared shapes of all inputs: the first, all, or none. Default: the first. */
   readonly open?: "first" | "all" | "none";
+  /** Nodes between the inputs, which are named `input0`, `input1`, …, and the node that is tested. */
+  readonly nodes?: readonly RawNode[];
+  /** What the tested node takes, by name; default: all inputs in their order. */
+  readonly input?: readonly string[];
   /** Number of outputs; default 1. */
   readonly outputs?: number;
   /** Default 1e-5: |a − b| ≤ tolerance · max(1, |b|). */
@@ -124,7 +136,7 @@ export interface Model {
   readonly outputs: readonly string[];
 }
 
-function modelOf(given: GraphCase): Model {
+export function modelOf(given: GraphCase): Model {
   const { op, attr: attributes = {}, inputs, weights = [], convolved = [], open = "first" } = given;
   const node: object[] = [];
   const specs: ModelFiles["specs"][number][] = [];
@@ -154,11 +166,17 @@ function modelOf(given: GraphCase): Model {
       name: `convolved${i}`,
       op: "Conv2D",
       input: [name, `filter${i}`],
-      attr: { T: type("float32"), strides: list([1, 1, 1, 1]), padding: text("VALID") },
+      attr: {
+        T: type("float32"),
+        strides: list([1, 1, 1, 1]),
+        dilations: list([1, 1, 1, 1]),
+        padding: text("VALID"),
+      },
     });
     return `convolved${i}`;
   });
-  node.push({ name: "result", op, input, attr: attributes });
+  for (const between of given.nodes ?? []) node.push({ attr: {}, ...between });
+  node.push({ name: "result", op, input: given.input ?? input, attr: attributes });
   const outputs = Array.from({ length: given.outputs ?? 1 }, (_, i) => `out${i}`);
   // Each output by an Identity: TF.js takes only the first one of a node for a model's output.
   for (const [i, name] of outputs.entries())

@@ -35,7 +35,7 @@ export function convolution(graph: Graph, x: Value, filter: Value, options: Conv
     throw new Error(`a filter of [${filter.shape}] does not fit an input of [${x.shape}]`);
   const out = depthwise ? (inner === null || outer === null ? null : inner * outer) : outer;
   const given = { kernel, strides, dilations };
-  return graph.node(
+  const made = graph.node(
     "Conv",
     [graph.channelsFirst(x), reordered(graph, filter, depthwise), bias],
     { type: x.type, shape: [rows, ...slidShape(sizes, given, padding), out], layout: "channels-first" },
@@ -47,7 +47,21 @@ export function convolution(graph: Graph, x: Value, filter: Value, options: Conv
       ...paddingAttributes(sizes, given, padding),
     },
   );
+  origins.set(made, { x, filter, options });
+  return made;
 }
+
+/** What a convolution is made of, for an operator after it that is drawn into it. */
+export interface Convolution {
+  readonly x: Value;
+  readonly filter: Value;
+  readonly options: ConvolutionOptions;
+}
+
+const origins = new WeakMap<Value, Convolution>();
+
+/** @returns undefined when the value is not the result of a convolution */
+export const convolutionOf = (value: Value): Convolution | undefined => origins.get(value);
 
 /** [...spatial, in, out] → [out, in, ...spatial]; depthwise [...spatial, in, multiplier] → [in · multiplier, 1, ...spatial]. */
 function reordered(graph: Graph, filter: Value, depthwise: boolean): Value {
