@@ -2,7 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TensorSpec } from "../../src/engine/signature.ts";
-import { CHANNELS, decodePicture } from "../../src/engine/worker/picture.ts";
+import { decodePicture } from "../../src/engine/worker/picture.ts";
+import { CHANNELS } from "../../src/engine/worker/picture-layout.ts";
 import type { HostTensors } from "../../src/engine/worker/runtime.ts";
 import { photograph } from "../../test/harness.ts";
 import type { Feed } from "./models.ts";

@@ -11,6 +11,7 @@ import { compileLayersModel } from "../compiler/layers-model.ts";
 import { NotCovered, type Value } from "../compiler/value.ts";
 import type { TensorSpec } from "../signature.ts";
 import { exists } from "./files.ts";
+import { narrowed } from "./int64.ts";
 import { readOnnxFile } from "./onnx-file.ts";
 import {
   type HostTensor,
@@ -38,19 +39,34 @@ export async function openOnnxRuntime(threads: number): Promise<Runtime> {
     interOpNumThreads: 1,
     // Threads that wait for work by spinning doubled the CPU time of a run where others wanted the cores too.
     extra: { session: { intra_op: { allow_spinning: "0" } } },
-    // Warnings are for whoever made the model; what goes wrong is thrown.
-    logSeverityLevel: 3,
+    // What goes wrong is thrown; the rest is for whoever made the model.
+    logSeverityLevel: 4,
   };
   return {
     name: "onnxruntime",
     async load(folder) {
       if (await exists(join(folder, "model.onnx"))) {
-        return served(ort, await ort.InferenceSession.create(await readOnnxFile(folder), options));
+        return served(ort, await openSession(ort, await readOnnxFile(folder), options));
       }
       const compiled = await compile(folder);
-      return served(ort, await ort.InferenceSession.create(compiled.model, options), compiled);
+      return served(ort, await openSession(ort, compiled.model, options), compiled);
     },
   };
+}
+
+async function openSession(
+  ort: Ort,
+  model: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  return ort.InferenceSession.create(model, options).catch(rethrowPlain);
+}
+
+/** ONNX Runtime puts the place in its own source in front of some of its sentences. */
+function rethrowPlain(error: unknown): never {
+  const text = error instanceof Error ? error.message : String(error);
+  const plain = text.replaceAll(/\/onnxruntime_src\/\S+:\d+ [^()]*\([^()]*\)(?: const)? /g, "");
+  throw new Error(plain.trim(), { cause: error });
 }
 
 async function compile(folder: string): Promise<Compiled> {
@@ -67,15 +83,20 @@ async function compile(folder: string): Promise<Compiled> {
   }
 }
 
+/** An `int64` tensor, PyTorch's whole numbers, goes as `int32`. */
 const DTYPES: Readonly<Record<string, Dtype>> = {
   float32: "float32",
   int32: "int32",
+  int64: "int32",
   bool: "bool",
   uint8: "uint8",
 };
 
 function served(ort: Ort, session: InferenceSession, compiled?: Compiled): LoadedModel {
   const inputs = compiled ? compiled.inputs.map(inputSpec) : session.inputMetadata.map(specOf);
+  const isInt64 = new Set(
+    session.inputMetadata.flatMap((input) => (input.isTensor && input.type === "int64" ? [input.name] : [])),
+  );
   const outputs: readonly OutputSpec[] = compiled
     ? compiled.outputs.map(inputSpec)
     : session.outputMetadata.map(specOf);
@@ -87,9 +108,11 @@ function served(ort: Ort, session: InferenceSession, compiled?: Compiled): Loade
       for (const spec of inputs) {
         const input = given[spec.name];
         if (!input) throw new Error(`the input ${spec.name} is missing`);
-        feeds[spec.name] = new ort.Tensor(input.dtype, input.data, input.shape);
+        feeds[spec.name] = isInt64.has(spec.name)
+          ? new ort.Tensor("int64", BigInt64Array.from(input.data, BigInt), input.shape)
+          : new ort.Tensor(input.dtype, input.data, input.shape);
       }
-      return toHost(outputs, await session.run(feeds));
+      return toHost(outputs, await session.run(feeds).catch(rethrowPlain));
     },
     dispose: () => void session.release(),
   };
@@ -117,9 +140,13 @@ function toHost(specs: readonly OutputSpec[], results: InferenceSession.ReturnTy
     const tensor = results[name];
     if (!tensor || !("data" in tensor)) throw new Error(`the model gave no output ${name}`);
     const { data, dims } = tensor as Tensor;
-    if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array))
-      throw new Error(`the output ${name} is of a type that predictions cannot carry`);
-    named[name] = { dtype, shape: dims, data };
+    named[name] = { dtype, shape: dims, data: hostData(name, data) };
   }
   return named;
+}
+
+function hostData(name: string, data: Tensor["data"]): HostTensor["data"] {
+  if (data instanceof BigInt64Array) return narrowed(name, data);
+  if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array) return data;
+  throw new Error(`the output ${name} is of a type that predictions cannot carry`);
 }

@@ -5,6 +5,7 @@ import { elementCount } from "../../domain/tensor.ts";
 import type { Outcome, PictureItem } from "../protocol.ts";
 import type { Signature } from "../signature.ts";
 import { modelFault, toWire } from "../wire-error.ts";
+import { CHANNELS, pictureLayout, pictureShape, toPlanes } from "./picture-layout.ts";
 import type { HostTensor, LoadedModel } from "./runtime.ts";
 
 export type PictureTask = (items: readonly PictureItem[]) => Promise<readonly Outcome<JsonObject>[]>;
@@ -20,25 +21,28 @@ export async function createPictureTask(
   const [input] = signature.inputs;
   if (!picture || !input) throw new Error("a picture task needs a picture size and an input");
   const output = classOutput(signature, manifest);
+  const layout = pictureLayout(input, picture);
+  if (!layout) throw new Error(`pictures do not fit the input ${input.name}`);
   // Imported with the first picture model: it takes 100 ms that other workers need not spend.
-  const { decodePicture, CHANNELS } = await import("./picture.ts");
+  const { decodePicture } = await import("./picture.ts");
   const size = picture.height * picture.width * CHANNELS;
 
   /** The scores of pictures that lie one after the other in `pixels`. */
   const infer = async (pixels: Float32Array): Promise<Float32Array[]> => {
     const rows = pixels.length / size;
+    const values = layout === "channels-last" ? pixels : toPlanes(pixels, picture);
     const tensor: HostTensor = {
       dtype: input.dtype,
-      shape: [rows, picture.height, picture.width, CHANNELS],
-      data: input.dtype === "float32" ? pixels : Int32Array.from(pixels, Math.round),
+      shape: pictureShape(layout, rows, picture),
+      data: input.dtype === "float32" ? values : Int32Array.from(values, Math.round),
     };
     const scores = (await model.run({ [input.name]: tensor }))[output]?.data;
     if (scores?.length !== rows * manifest.labels.length) {
       throw new Error(`the model gave ${scores?.length} scores for ${rows} pictures`);
     }
-    const values = Float32Array.from(scores);
+    const all = Float32Array.from(scores);
     return Array.from({ length: rows }, (_, row) =>
-      values.subarray(row * manifest.labels.length, (row + 1) * manifest.labels.length),
+      all.subarray(row * manifest.labels.length, (row + 1) * manifest.labels.length),
     );
   };
 

@@ -12,6 +12,7 @@ import type { Manifest, RuntimeName } from "../../domain/model.ts";
 import type { Dtype } from "../../domain/tensor.ts";
 import type { TensorSpec } from "../signature.ts";
 import { foldBatchNorms } from "./batch-norm.ts";
+import { narrowed } from "./int64.ts";
 import {
   type HostTensor,
   type HostTensors,
@@ -254,12 +255,6 @@ function hostData(
   dtype: Dtype,
   values: HostTensor["data"] | BigInt64Array,
 ): HostTensor["data"] {
-  if (values instanceof BigInt64Array) {
-    return Int32Array.from(values, (value) => {
-      if (BigInt.asIntN(32, value) !== value)
-        throw new Error(`the output ${name} has ${value}, beyond 32 bits`);
-      return Number(value);
-    });
-  }
+  if (values instanceof BigInt64Array) return narrowed(name, values);
   return dtype === "uint8" || dtype === "bool" ? Uint8Array.from(values) : values;
 }

@@ -6,6 +6,7 @@
 import type { Manifest } from "../../domain/model.ts";
 import { type Dtype, elementCount } from "../../domain/tensor.ts";
 import { type Signature, shapeText, type TensorSpec } from "../signature.ts";
+import { pictureLayout, pictureShape } from "./picture-layout.ts";
 import type { HostTensor, HostTensors, LoadedModel } from "./runtime.ts";
 
 export interface WarmUp {
@@ -52,12 +53,7 @@ function checkPictureInput(model: LoadedModel, picture: NonNullable<Manifest["pi
   if (!input || others.length > 0) {
     throw new Error(`a picture model has one input, and this one has ${model.inputs.length}`);
   }
-  const wanted = [1, picture.height, picture.width, 3];
-  const fits =
-    input.shape.length === wanted.length &&
-    input.shape.every((size, i) => size === null || size === wanted[i]) &&
-    input.dtype !== "bool";
-  if (!fits) {
+  if (!pictureLayout(input, picture)) {
     throw new Error(
       `pictures of ${picture.width} × ${picture.height} pixels (auspex.json) do not fit the model's input ` +
         `${input.name}, ${input.dtype} ${shapeText(input.shape)}`,
@@ -77,13 +73,26 @@ async function tryRun(model: LoadedModel, manifest: Manifest, rows: number): Pro
   return outputs;
 }
 
+/**
+ * Numbers in one row of one input: 1 GiB of float32, the most that MAX_BODY_BYTES could ever be set to let in. A model
+ * that wants more could be sent nothing.
+ */
+export const INPUT_ELEMENTS_MAX = 2 ** 28;
+
 /** Grey for pictures; for tensors a half, for whole numbers 0, which is in any vocabulary. */
-function plainTensor({ dtype, shape }: TensorSpec, manifest: Manifest, rows: number): HostTensor {
+function plainTensor(spec: TensorSpec, manifest: Manifest, rows: number): HostTensor {
+  const { dtype, shape } = spec;
   const { picture } = manifest;
-  const wanted = picture ? [rows, picture.height, picture.width, 3] : [rows];
+  const layout = picture && pictureLayout(spec, picture);
+  const wanted = picture && layout ? pictureShape(layout, rows, picture) : [rows];
   // A free dimension of unknown meaning is 1.
   const sizes = shape.map((size, i) => size ?? wanted[i] ?? 1);
-  const data = createData(dtype, elementCount(sizes));
+  const count = elementCount(sizes);
+  if (count > INPUT_ELEMENTS_MAX)
+    throw new Error(
+      `the input ${spec.name} ${shapeText(shape)} takes ${count} numbers a row; at most ${INPUT_ELEMENTS_MAX} are allowed`,
+    );
+  const data = createData(dtype, count);
   if (dtype === "float32") data.fill(picture ? (picture.range[0] + picture.range[1]) / 2 : 0.5);
   return { dtype, shape: sizes, data };
 }
