@@ -1,7 +1,10 @@
 /**
- * Greedy batching, one queue per model version. Nothing here waits: a worker that has become free takes whatever
- * is there, up to the version's maximum, so a lone item runs at once and batches grow by themselves under load.
- * Where several workers are free they share what is there.
+ * Greedy batching, one queue per model version: a worker that has become free takes whatever is there, up to the
+ * version's maximum, so a lone item runs at once and batches grow by themselves under load. Where several workers are
+ * free they share what is there.
+ *
+ * A version may have a delay. Its items are then held back until the eldest has waited for so long, or until there
+ * are as many as go together, and are not shared. Nothing here has a timer: `dueIn` says when to ask again.
  *
  * Contract. An item is taken once, or removed before that, never both. Items of two versions never share a batch.
  * Versions are served in turn: one that has just had a batch goes behind all others that wait. Within a version
@@ -20,21 +23,41 @@ export interface BatchItem {
   readonly alone: boolean;
 }
 
+/** How a version is batched. */
+export interface Limits {
+  /** What goes together, by weight. */
+  readonly maximum: number;
+  /** Milliseconds; 0 for none. */
+  readonly delayMs: number;
+}
+
+/** What the asking worker may take of a version; undefined when it cannot run it. */
+export type LimitsOf = (key: string) => Limits | undefined;
+
 export interface Batch<T> {
   readonly key: string;
   readonly items: readonly T[];
 }
 
-/** Sets, for they keep the order of arrival and forget an item from the middle at no cost. */
+/** A set and a map, for they keep the order of arrival and forget an item from the middle at no cost. */
 interface Queue<T> {
   readonly alone: Set<T>;
-  readonly together: Set<T>;
+  /** By the time of arrival. */
+  readonly together: Map<T, number>;
+  /** Of those together. */
+  weight: number;
 }
 
 export class Batcher<T extends BatchItem> {
   /** Versions that have items, the one to be served next first. */
   readonly #queues = new Map<string, Queue<T>>();
+  readonly #now: () => number;
   #size = 0;
+
+  /** @param now milliseconds that never go back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   get size(): number {
     return this.#size;
@@ -43,10 +66,14 @@ export class Batcher<T extends BatchItem> {
   add(item: T): void {
     let queue = this.#queues.get(item.key);
     if (!queue) {
-      queue = { alone: new Set(), together: new Set() };
+      queue = { alone: new Set(), together: new Map(), weight: 0 };
       this.#queues.set(item.key, queue);
     }
-    (item.alone ? queue.alone : queue.together).add(item);
+    if (item.alone) queue.alone.add(item);
+    else {
+      queue.together.set(item, this.#now());
+      queue.weight += item.weight;
+    }
     this.#size += 1;
   }
 
@@ -54,23 +81,24 @@ export class Batcher<T extends BatchItem> {
   remove(item: T): boolean {
     const queue = this.#queues.get(item.key);
     if (!queue) return false;
-    if (!queue.alone.delete(item) && !queue.together.delete(item)) return false;
+    if (queue.together.delete(item)) queue.weight -= item.weight;
+    else if (!queue.alone.delete(item)) return false;
     this.#size -= 1;
     this.#dropIfEmpty(item.key, queue);
     return true;
   }
 
   /**
-   * The next batch for a worker; undefined when there is nothing that it can run.
+   * The next batch for a worker; undefined when there is nothing that it can run now.
    *
-   * @param maximumOf how much of a version goes together; 0 when this worker cannot run it
    * @param takers free workers, this one included: what waits is shared out evenly among them
    */
-  take(maximumOf: (key: string) => number, takers = 1): Batch<T> | undefined {
+  take(limitsOf: LimitsOf, takers = 1): Batch<T> | undefined {
     for (const [key, queue] of this.#queues) {
-      const maximum = maximumOf(key);
-      if (maximum === 0) continue;
-      const items = pick(queue, maximum, Math.ceil(queue.together.size / takers));
+      const limits = limitsOf(key);
+      if (!limits || this.#heldFor(queue, limits) > 0) continue;
+      const share = limits.delayMs > 0 ? queue.together.size : Math.ceil(queue.together.size / takers);
+      const items = pick(queue, limits.maximum, share);
       this.#size -= items.length;
       this.#queues.delete(key);
       if (queue.alone.size + queue.together.size > 0) this.#queues.set(key, queue);
@@ -79,12 +107,21 @@ export class Batcher<T extends BatchItem> {
     return undefined;
   }
 
+  /** Milliseconds until something that the worker can run is no longer held back; undefined when nothing is. */
+  dueIn(limitsOf: LimitsOf): number | undefined {
+    const waits = [...this.#queues].flatMap(([key, queue]) => {
+      const limits = limitsOf(key);
+      return limits ? [this.#heldFor(queue, limits)] : [];
+    });
+    return waits.length > 0 ? Math.min(...waits) : undefined;
+  }
+
   /** Takes out everything of one version. */
   drain(key: string): readonly T[] {
     const queue = this.#queues.get(key);
     if (!queue) return [];
     this.#queues.delete(key);
-    const items = [...queue.alone, ...queue.together];
+    const items = [...queue.alone, ...queue.together.keys()];
     this.#size -= items.length;
     return items;
   }
@@ -93,23 +130,32 @@ export class Batcher<T extends BatchItem> {
     return [...this.#queues.keys()];
   }
 
+  /** Milliseconds; 0 or less when a batch may go. */
+  #heldFor({ alone, together, weight }: Queue<T>, { maximum, delayMs }: Limits): number {
+    if (delayMs === 0 || alone.size > 0 || weight >= maximum) return 0;
+    const [since = 0] = together.values();
+    return since + delayMs - this.#now();
+  }
+
   #dropIfEmpty(key: string, queue: Queue<T>): void {
     if (queue.alone.size + queue.together.size === 0) this.#queues.delete(key);
   }
 }
 
-function pick<T extends BatchItem>({ alone, together }: Queue<T>, maximum: number, share: number): T[] {
+function pick<T extends BatchItem>(queue: Queue<T>, maximum: number, share: number): T[] {
+  const { alone, together } = queue;
   for (const item of alone) {
     alone.delete(item);
     return [item];
   }
   const items: T[] = [];
   let weight = 0;
-  for (const item of together) {
+  for (const item of together.keys()) {
     weight += item.weight;
     // The first one goes however large it is.
     if (items.length > 0 && (weight > maximum || items.length >= share)) break;
     together.delete(item);
+    queue.weight -= item.weight;
     items.push(item);
   }
   return items;

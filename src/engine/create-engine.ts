@@ -129,8 +129,11 @@ class EngineCore {
     const loaded = await this.#trial.load({ key, folder, manifest, known: null }, signal);
     const request = { key, folder, manifest, known: loaded.signature };
     const isJoinable = loaded.signature.joinable;
-    const batchMax = isJoinable ? (this.#options.batchMax ?? manifest.batchMax) : 1;
-    const served: Served = { key, request, loaded, batchMax };
+    const limits = {
+      maximum: isJoinable ? (this.#options.batchMax ?? manifest.batchMax) : 1,
+      delayMs: manifest.batchDelayMs ?? this.#options.batchDelayMs,
+    };
+    const served: Served = { key, request, loaded, limits };
     signal.throwIfAborted();
     this.#served.set(key, served);
     const adopted = this.#pool.add(served);
@@ -172,7 +175,7 @@ class EngineCore {
   room(): number {
     if (this.#closing) return 0;
     let largest = 0;
-    for (const { batchMax } of this.#served.values()) largest = Math.max(largest, batchMax);
+    for (const { limits } of this.#served.values()) largest = Math.max(largest, limits.maximum);
     const perWorker = Math.max(ROOM_PER_WORKER, 2 * largest);
     // With many workers or long batches less than they could take, for `run` must not refuse what was asked for.
     return Math.max(0, Math.min(this.#pool.live() * perWorker, ROOM_MAX) - this.#tickets.size);

@@ -8,7 +8,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
-import type { Batch, Batcher } from "./batcher.ts";
+import type { Batch, Batcher, Limits } from "./batcher.ts";
 import type { EngineLog } from "./engine.ts";
 import type { LoadedVersion, LoadRequest } from "./protocol.ts";
 import type { Ticket } from "./ticket.ts";
@@ -25,7 +25,7 @@ export interface Served {
   readonly key: string;
   readonly request: LoadRequest;
   readonly loaded: LoadedVersion;
-  readonly batchMax: number;
+  readonly limits: Limits;
 }
 
 export interface WorkerPoolOptions {
@@ -200,15 +200,12 @@ export class WorkerPool {
         this.#settleAdoptions();
         onChange();
       }
-      const batch = batcher.take(
-        (key) => (slot.holds.has(key) ? (this.#adoptions.get(key)?.served.batchMax ?? 0) : 0),
-        this.#slots.filter(({ live, busy }) => live && !busy).length,
-      );
+      const limitsOf = (key: string): Limits | undefined =>
+        slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
+      const batch = batcher.take(limitsOf, this.#slots.filter(({ live, busy }) => live && !busy).length);
       const served = batch && this.#adoptions.get(batch.key)?.served;
       if (!served) {
-        await new Promise<void>((resolve) => {
-          slot.wake = resolve;
-        });
+        await sleep(slot, batcher.dueIn(limitsOf));
         continue;
       }
       slot.busy = true;
@@ -282,4 +279,17 @@ export class WorkerPool {
       }
     }
   }
+}
+
+/** Until it is woken, or for so many milliseconds. */
+function sleep(slot: Slot, forMs: number | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    slot.wake = resolve;
+    if (forMs === undefined) return;
+    const timer = setTimeout(resolve, Math.max(1, Math.ceil(forMs)));
+    slot.wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
 }

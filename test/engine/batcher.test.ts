@@ -11,7 +11,9 @@ function item(key: string, options: Partial<Item> = {}): Item {
   return { id: nextId++, key, weight: 1, alone: false, ...options };
 }
 
-const upTo = (maximum: number) => () => maximum;
+const upTo =
+  (maximum: number, delayMs = 0) =>
+  () => ({ maximum, delayMs });
 
 describe("Batcher", () => {
   it("takes all that waits, up to the maximum, in order", () => {
@@ -48,8 +50,8 @@ describe("Batcher", () => {
   it("passes over versions that the worker cannot run", () => {
     const batcher = new Batcher<Item>();
     for (const key of ["a", "b"]) batcher.add(item(key));
-    expect(batcher.take((key) => (key === "b" ? 8 : 0))?.key).toBe("b");
-    expect(batcher.take((key) => (key === "b" ? 8 : 0))).toBeUndefined();
+    expect(batcher.take((key) => (key === "b" ? { maximum: 8, delayMs: 0 } : undefined))?.key).toBe("b");
+    expect(batcher.take((key) => (key === "b" ? { maximum: 8, delayMs: 0 } : undefined))).toBeUndefined();
     expect(batcher.size).toBe(1);
   });
 
@@ -67,6 +69,70 @@ describe("Batcher", () => {
     for (let i = 0; i < 5; i++) batcher.add(item("a"));
     expect(batcher.take(upTo(8), 2)?.items).toHaveLength(3);
     expect(batcher.take(upTo(8), 1)?.items).toHaveLength(2);
+  });
+
+  describe("with a delay", () => {
+    let now = 0;
+    const late = upTo(4, 10);
+
+    it("holds items back until the eldest has waited for it, and not after", () => {
+      now = 1000;
+      const batcher = new Batcher<Item>(() => now);
+      expect(batcher.dueIn(late)).toBeUndefined();
+      const items = [item("a"), item("a")];
+      for (const one of items) {
+        batcher.add(one);
+        now += 4;
+      }
+      expect(batcher.take(late)).toBeUndefined();
+      expect(batcher.dueIn(late)).toBe(2);
+      now = 1009.9;
+      expect(batcher.take(late)).toBeUndefined();
+      now = 1010;
+      expect(batcher.take(late, 2)?.items).toEqual(items);
+      expect(batcher.dueIn(late)).toBeUndefined();
+    });
+
+    it("lets a full batch go at once, by weight, and holds the rest back", () => {
+      now = 0;
+      const batcher = new Batcher<Item>(() => now);
+      const items = [item("a", { weight: 3 }), item("a", { weight: 1 }), item("a")];
+      for (const one of items) batcher.add(one);
+      expect(batcher.take(late, 2)?.items).toEqual(items.slice(0, 2));
+      expect(batcher.take(late)).toBeUndefined();
+      expect(batcher.dueIn(late)).toBe(10);
+      expect(batcher.remove(items[2] ?? item("a"))).toBe(true);
+      expect(batcher.dueIn(late)).toBeUndefined();
+    });
+
+    it("counts anew from the eldest that is left when one before it leaves", () => {
+      now = 0;
+      const batcher = new Batcher<Item>(() => now);
+      const first = item("a", { weight: 3 });
+      batcher.add(first);
+      now = 6;
+      batcher.add(item("a"));
+      batcher.remove(first);
+      now = 10;
+      expect(batcher.take(late)).toBeUndefined();
+      expect(batcher.dueIn(late)).toBe(6);
+    });
+
+    it("holds back neither what must run alone nor what is larger than the maximum nor another version", () => {
+      now = 0;
+      const batcher = new Batcher<Item>(() => now);
+      const [alone, large, other] = [item("a", { alone: true }), item("b", { weight: 9 }), item("c")];
+      const held = item("d");
+      for (const one of [held, alone, large, other]) batcher.add(one);
+      const limits = (key: string) => ({ maximum: 4, delayMs: key === "c" ? 0 : 10 });
+      expect(batcher.dueIn(limits)).toBe(0);
+      const taken = [1, 2, 3].map(() => batcher.take(limits)?.items[0]);
+      expect(taken).toEqual([alone, large, other]);
+      expect(batcher.take(limits)).toBeUndefined();
+      expect(batcher.size).toBe(1);
+      // A batch of one is always full.
+      expect(batcher.take(upTo(1, 10))?.items).toEqual([held]);
+    });
   });
 
   it("F18 loses and wedges nothing over 100,000 items of which any may be canceled at any time", () => {

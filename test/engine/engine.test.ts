@@ -150,6 +150,35 @@ describe("a running engine", () => {
   });
 });
 
+describe("with a delay", () => {
+  it("joins what comes one after the other, honours deadlines, and a model's own delay goes before", async () => {
+    const fixture = await startEngine({ batchDelayMs: 500 }, async (modelsDir) => {
+      await writeMlp(join(modelsDir, "acme", "mlp", "1"));
+      await writeMlp(join(modelsDir, "acme", "mlp", "2"), { manifest: { batchDelayMs: 0 } });
+    });
+    try {
+      const { engine } = fixture;
+      const began = performance.now();
+      const runs: Promise<unknown>[] = [];
+      for (let i = 0; i < 8; i++) {
+        runs.push(engine.run(mlpJob(i)));
+        // A turn of the event loop between any two: without a delay each would be a batch of its own.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      const late = engine.run(mlpJob(0, { deadlineAt: Date.now() + 50 }));
+      await expect(late).rejects.toMatchObject({ code: "deadline_exceeded" });
+      expect(floats(await engine.run(mlpJob(0, { version: 2 })))).toHaveLength(10);
+      expect(engine.stats()).toMatchObject({ batches: 1, items: 1, queued: 8 });
+      await Promise.all(runs);
+      // Timers count whole milliseconds, so the batch may be one early.
+      expect(performance.now() - began).toBeGreaterThanOrEqual(499);
+      expect(engine.stats()).toMatchObject({ batches: 2, items: 9 });
+    } finally {
+      await fixture.stop();
+    }
+  });
+});
+
 describe("when workers die", () => {
   it("F3 a worker killed mid-batch costs nobody the result", async () => {
     const fixture = await startEngine({}, wide);
