@@ -1,7 +1,7 @@
-/** Operators that compute each element by itself. */
+/** Operators that compute each element of one tensor by itself, and what those of several tensors are made of. */
 import { align } from "../alignment.ts";
-import type { Graph, Result } from "../graph.ts";
-import { inputAt, type Operator, type OperatorTable } from "../operator.ts";
+import { type Attributes, DATA_TYPES, type Graph } from "../graph.ts";
+import { type Call, inputAt, type Operator, type OperatorTable } from "../operator.ts";
 import { type ElementType, knownElements, NotCovered, type Value } from "../value.ts";
 
 /** One input; the result is of the same type and shape, or of the type that is given. */
@@ -9,16 +9,16 @@ export function unary(graph: Graph, op: string, x: Value, type: ElementType = x.
   return graph.node(op, [x], { type, shape: x.shape, layout: x.layout });
 }
 
-/** Two or more inputs that are stretched to one shape. */
+/** Two or more inputs that are stretched to one shape; the type is the last one's, or the one that is given. */
 export function broadcast(
   graph: Graph,
   op: string,
   operands: readonly Value[],
-  more: { readonly type?: ElementType | undefined; readonly known?: Result["known"] } = {},
+  more: { readonly type?: ElementType; readonly attributes?: Attributes } = {},
 ): Value {
   const { values, shape, layout } = align(graph, operands);
-  const type = more.type ?? operands[0]?.type ?? "float32";
-  return graph.node(op, values, { type, shape, layout, known: more.known });
+  const type = more.type ?? operands.at(-1)?.type ?? "float32";
+  return graph.node(op, values, { type, shape, layout }, more.attributes);
 }
 
 /** Keeps what is below `min` at it, and what is above `max`. */
@@ -27,113 +27,141 @@ export function clip(graph: Graph, x: Value, min: number, max: number): Value {
   return graph.node("Clip", [x, limit(min), limit(max)], { type: x.type, shape: x.shape, layout: x.layout });
 }
 
-const same =
-  (op: string): Operator =>
-  (graph, call) =>
-    unary(graph, op, inputAt(call, 0));
-
-const arithmetic =
-  (op: string, compute?: (a: number, b: number) => number): Operator =>
-  (graph, call) => {
-    const operands = [inputAt(call, 0), inputAt(call, 1)];
-    return broadcast(graph, op, operands, { known: compute && knownResult(operands, compute) });
-  };
-
-const comparison =
-  (op: string): Operator =>
-  (graph, call) =>
-    broadcast(graph, op, [inputAt(call, 0), inputAt(call, 1)], { type: "bool" });
-
-/** What a small whole-number node gives, as far as its inputs are known: sizes are computed like this. */
-function knownResult(
-  operands: readonly Value[],
-  compute: (a: number, b: number) => number,
-): readonly (number | null)[] | undefined {
-  const [a, b] = operands.map((operand) =>
-    operand.type === "float32" || operand.shape.length > 1 ? undefined : knownElements(operand),
-  );
-  if (!a || !b) return undefined;
-  const length = Math.max(a.length, b.length);
-  if ([a, b].some((side) => side.length !== length && side.length !== 1)) return undefined;
-  return Array.from({ length }, (_, i) => {
-    const [left, right] = [a, b].map((side) => side[side.length === 1 ? 0 : i] ?? null);
-    return left == null || right == null ? null : Math.trunc(compute(left, right));
-  });
-}
-
-/** ONNX's Div of whole numbers cuts off; TensorFlow's FloorDiv goes down. */
-const floorDivision: Operator = (graph, call) => {
-  const operands = [inputAt(call, 0), inputAt(call, 1)];
-  const known = knownResult(operands, (a, b) => Math.floor(a / b));
-  if (operands[0]?.type === "float32") return unary(graph, "Floor", broadcast(graph, "Div", operands));
-  const asFloat = operands.map((operand) => cast(graph, operand, "float32"));
-  const floored = unary(graph, "Floor", broadcast(graph, "Div", asFloat));
-  return { ...cast(graph, floored, operands[0]?.type ?? "int32"), ...(known && { known }) };
-};
-
+/** Towards zero from float32 to whole numbers; to bool, whatever is not zero is true. */
 export function cast(graph: Graph, x: Value, type: ElementType): Value {
   if (x.type === type) return x;
-  const known = type === "float32" ? undefined : knownElements(x);
+  // Numbers that become truth values would have to change.
+  const known = type === "float32" || type === "bool" ? undefined : knownElements(x);
+  const whole = x.type === "float32" ? undefined : known;
   return graph.node(
     "Cast",
     [x],
-    { type, shape: x.shape, layout: x.layout, known },
-    { to: TYPE_NUMBERS[type] },
+    { type, shape: x.shape, layout: x.layout, known: whole },
+    { to: DATA_TYPES[type] },
   );
 }
 
-/** TensorProto.DataType. */
-const TYPE_NUMBERS: Readonly<Record<ElementType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+/** How much a type can hold: TF.js brings two operands to the one that holds more. */
+const TYPES: readonly ElementType[] = ["bool", "int32", "int64", "float32"];
 
-const sum: Operator = (graph, { inputs, op }) => {
-  const [first, ...rest] = inputs;
-  if (!first) throw new Error(`${op} has no input`);
-  return rest.reduce((total, next) => broadcast(graph, "Add", [total, next]), first);
-};
+/** Both in the type to which TF.js brings them. */
+export function matchTypes(graph: Graph, a: Value, b: Value): readonly [Value, Value] {
+  const type = TYPES.indexOf(a.type) > TYPES.indexOf(b.type) ? a.type : b.type;
+  return [cast(graph, a, type), cast(graph, b, type)];
+}
+
+/** The first input, which must be float32: ONNX has these functions for no other numbers, and TF.js refuses most. */
+export function float32At(call: Call): Value {
+  const x = inputAt(call, 0);
+  if (x.type !== "float32") throw new NotCovered(`${call.op} of ${x.type}`);
+  return x;
+}
+
+/** Float32 or int32; TF.js gives the same type. */
+function numberAt(call: Call): Value {
+  const x = inputAt(call, 0);
+  if (x.type === "bool") throw new NotCovered(`${call.op} of bool`);
+  return x;
+}
+
+const float =
+  (op: string, type?: ElementType): Operator =>
+  (graph, call) =>
+    unary(graph, op, float32At(call), type);
+
+const numeric =
+  (op: string): Operator =>
+  (graph, call) =>
+    unary(graph, op, numberAt(call));
+
+/** Whole numbers are what they are. */
+const rounding =
+  (op: string): Operator =>
+  (graph, call) => {
+    const x = numberAt(call);
+    return x.type === "float32" ? unary(graph, op, x) : x;
+  };
+
+const exp: Operator = (graph, call) => unary(graph, "Exp", cast(graph, numberAt(call), "float32"));
 
 const square: Operator = (graph, call) => {
-  const x = inputAt(call, 0);
+  const x = numberAt(call);
   return broadcast(graph, "Mul", [x, x]);
 };
 
-const squaredDifference: Operator = (graph, call) => {
-  const difference = broadcast(graph, "Sub", [inputAt(call, 0), inputAt(call, 1)]);
-  return broadcast(graph, "Mul", [difference, difference]);
+const rsqrt: Operator = (graph, call) => unary(graph, "Reciprocal", unary(graph, "Sqrt", float32At(call)));
+
+const relu: Operator = (graph, call) => {
+  const x = numberAt(call);
+  return x.type === "float32" ? unary(graph, "Relu", x) : clip(graph, x, 0, Number.POSITIVE_INFINITY);
 };
 
-const rsqrt: Operator = (graph, call) => unary(graph, "Reciprocal", unary(graph, "Sqrt", inputAt(call, 0)));
+/**
+ * log(1 + x) that is exact for small x too: the rounding error of u = 1 + x is the same in log(u) as in u − 1, so
+ * log(u) · x / (u − 1) is free of it. (W. Kahan's; in N. Higham, Accuracy and Stability of Numerical Algorithms, 1.14.1)
+ */
+const log1p: Operator = (graph, call) => {
+  const x = float32At(call);
+  const one = graph.scalar(1);
+  const u = broadcast(graph, "Add", [x, one]);
+  const log = unary(graph, "Log", u);
+  const rounded = broadcast(graph, "Sub", [u, one]);
+  const corrected = broadcast(graph, "Mul", [log, broadcast(graph, "Div", [x, rounded])]);
+  const isSmall = broadcast(graph, "Less", [unary(graph, "Abs", x), graph.scalar(0.5)], { type: "bool" });
+  const isNothing = broadcast(graph, "Equal", [u, one], { type: "bool" });
+  return broadcast(graph, "Where", [isNothing, x, broadcast(graph, "Where", [isSmall, corrected, log])]);
+};
+
+/** e^x − 1 as (e^x + 1) · tanh(x / 2), which is exact for small x too. */
+const expm1: Operator = (graph, call) => {
+  const x = float32At(call);
+  const half = unary(graph, "Tanh", broadcast(graph, "Mul", [x, graph.scalar(0.5)]));
+  return broadcast(graph, "Mul", [broadcast(graph, "Add", [unary(graph, "Exp", x), graph.scalar(1)]), half]);
+};
+
+const finite: Operator = (graph, call) => {
+  const x = float32At(call);
+  const isOther = ["IsNaN", "IsInf"].map((op) => unary(graph, op, x, "bool"));
+  return unary(graph, "Not", broadcast(graph, "Or", isOther));
+};
 
 export const ELEMENTWISE: OperatorTable = {
-  Abs: same("Abs"),
-  Add: arithmetic("Add", (a, b) => a + b),
-  AddV2: arithmetic("Add", (a, b) => a + b),
-  AddN: sum,
-  Sub: arithmetic("Sub", (a, b) => a - b),
-  Mul: arithmetic("Mul", (a, b) => a * b),
-  RealDiv: arithmetic("Div"),
-  Div: arithmetic("Div"),
-  FloorDiv: floorDivision,
-  Maximum: arithmetic("Max", Math.max),
-  Minimum: arithmetic("Min", Math.min),
+  Abs: numeric("Abs"),
+  Neg: numeric("Neg"),
+  Sign: numeric("Sign"),
   Square: square,
-  SquaredDifference: squaredDifference,
+  Sqrt: float("Sqrt"),
   Rsqrt: rsqrt,
-  Sqrt: same("Sqrt"),
-  Exp: same("Exp"),
-  Log: same("Log"),
-  Neg: same("Neg"),
-  Sigmoid: same("Sigmoid"),
-  Tanh: same("Tanh"),
-  Relu: same("Relu"),
-  Relu6: (graph, call) => clip(graph, inputAt(call, 0), 0, 6),
-  Greater: comparison("Greater"),
-  Less: comparison("Less"),
-  Equal: comparison("Equal"),
-  Cast: (graph, call) => {
-    const x = inputAt(call, 0);
-    const type = call.attributes.type("DstT");
-    if (call.attributes.type("SrcT", x.type) !== x.type && x.type !== "int64")
-      throw new NotCovered("Cast of another type than its input has");
-    return cast(graph, x, type);
-  },
+  Reciprocal: float("Reciprocal"),
+  Exp: exp,
+  Expm1: expm1,
+  Log: float("Log"),
+  Log1p: log1p,
+  Erf: float("Erf"),
+  Floor: rounding("Floor"),
+  Ceil: rounding("Ceil"),
+  Round: rounding("Round"),
+  Sin: float("Sin"),
+  Cos: float("Cos"),
+  Tan: float("Tan"),
+  Asin: float("Asin"),
+  Acos: float("Acos"),
+  Atan: float("Atan"),
+  Sinh: float("Sinh"),
+  Cosh: float("Cosh"),
+  Tanh: float("Tanh"),
+  Asinh: float("Asinh"),
+  Acosh: float("Acosh"),
+  Atanh: float("Atanh"),
+  Sigmoid: float("Sigmoid"),
+  Softplus: float("Softplus"),
+  Elu: float("Elu"),
+  Selu: float("Selu"),
+  Relu: relu,
+  Relu6: (graph, call) => clip(graph, numberAt(call), 0, 6),
+  IsNan: float("IsNaN", "bool"),
+  IsInf: float("IsInf", "bool"),
+  IsFinite: finite,
+  // From whatever type the input has come to have in TF.js, which the node's SrcT may not know.
+  Cast: (graph, call) => cast(graph, inputAt(call, 0), call.attributes.type("DstT")),
 };
