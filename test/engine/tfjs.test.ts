@@ -184,10 +184,7 @@ describe("the choice of a runtime", () => {
     expect([gpu.runtime, gpu.notes]).toEqual(["tfjs-node-gpu", []]);
     const node = await createRuntimes(1, standIn("tfjs-node")).load(path, TENSOR, null);
     expect(node.runtime).toBe("tfjs-node");
-    expect(node.notes).toEqual([
-      "tfjs-node-gpu: is not installed",
-      "onnxruntime: is not part of this server yet",
-    ]);
+    expect(node.notes).toEqual(["tfjs-node-gpu: is not installed", "onnxruntime: is not installed"]);
     const none = await createRuntimes(1, standIn("nothing")).load(path, TENSOR, null);
     expect(none.runtime).toBe("tfjs-wasm");
     expect(none.notes).toContain("tfjs-node: is not installed");
@@ -199,7 +196,14 @@ describe("the choice of a runtime", () => {
     };
     const { runtime, notes } = await createRuntimes(1, broken).load(path, TENSOR, null);
     expect(runtime).toBe("tfjs-wasm");
-    expect(notes[0]).toBe("tfjs-node-gpu: cannot be loaded: libcudart.so.12: cannot open shared object file");
+    const reason = "cannot be loaded: libcudart.so.12: cannot open shared object file";
+    expect(notes.slice(0, 2)).toEqual([`tfjs-node-gpu: ${reason}`, `onnxruntime: ${reason}`]);
+  });
+
+  it("compiles for ONNX Runtime, which comes with the server", async () => {
+    const gpuAway = (name: string) => (name.endsWith("gpu") ? standIn("nothing")(name) : import(name));
+    const { runtime, notes } = await createRuntimes(1, gpuAway).load(path, TENSOR, null);
+    expect([runtime, notes]).toEqual(["onnxruntime", ["tfjs-node-gpu: is not installed"]]);
   });
 
   it("heeds the operator's pin before the model's", async () => {

@@ -13,6 +13,7 @@ import type { TensorSpec } from "../signature.ts";
 import { exists } from "./files.ts";
 import { narrowed } from "./int64.ts";
 import { readOnnxFile } from "./onnx-file.ts";
+import { type ImportPackage, importOptional } from "./optional-package.ts";
 import {
   type HostTensor,
   type HostTensors,
@@ -25,14 +26,10 @@ import { readModelFiles } from "./weights.ts";
 
 type Ort = typeof import("onnxruntime-node");
 
-/** @throws Unsupported where the package has no library for this machine */
-export async function openOnnxRuntime(threads: number): Promise<Runtime> {
-  let ort: Ort;
-  try {
-    ort = await import("onnxruntime-node");
-  } catch (error) {
-    throw new Unsupported(`cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
-  }
+/** @throws Unsupported where the package is not installed, or has no library for this machine */
+export async function openOnnxRuntime(threads: number, importPackage: ImportPackage): Promise<Runtime> {
+  const ort = await importOptional(importPackage, "onnxruntime-node");
+  if (!isOrt(ort)) throw new Unsupported("is installed, and is not ONNX Runtime");
   const options: InferenceSession.SessionOptions = {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,
@@ -52,6 +49,10 @@ export async function openOnnxRuntime(threads: number): Promise<Runtime> {
       return served(ort, await openSession(ort, compiled.model, options), compiled);
     },
   };
+}
+
+function isOrt(value: unknown): value is Ort {
+  return typeof value === "object" && value !== null && "InferenceSession" in value && "Tensor" in value;
 }
 
 async function openSession(

@@ -8,12 +8,10 @@ import { fileURLToPath } from "node:url";
 import util from "node:util";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
 import { openOnnxRuntime } from "./onnx.ts";
+import { type ImportPackage, importOptional } from "./optional-package.ts";
 import { BadModel, type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
 import { openSavedModel, type SavedModelReader } from "./saved-model.ts";
 import { createTfjsRuntime, type TfjsKit } from "./tfjs.ts";
-
-/** Imports a package that may not be installed. */
-export type ImportPackage = (name: string) => Promise<unknown>;
 
 export interface Choice {
   readonly runtime: RuntimeName;
@@ -34,7 +32,7 @@ export interface Runtimes {
 export function createRuntimes(threads = 1, importPackage: ImportPackage = (name) => import(name)): Runtimes {
   const openers: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
     "tfjs-node-gpu": () => openNative("tfjs-node-gpu", threads, importPackage),
-    onnxruntime: () => openOnnxRuntime(threads),
+    onnxruntime: () => openOnnxRuntime(threads, importPackage),
     "tfjs-node": () => openNative("tfjs-node", threads, importPackage),
     "tfjs-wasm": openWasm,
   };
@@ -92,15 +90,7 @@ async function openNative(
 ): Promise<Runtime> {
   restoreUtil();
   calmTensorFlow(threads);
-  let loaded: unknown;
-  try {
-    loaded = await importPackage(`@tensorflow/${name}`);
-  } catch (error) {
-    const isAbsent = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND";
-    throw new Unsupported(
-      isAbsent ? "is not installed" : `cannot be loaded: ${error instanceof Error ? error.message : error}`,
-    );
-  }
+  const loaded = await importOptional(importPackage, `@tensorflow/${name}`);
   const module = isDefaultOfNative(loaded) ? loaded.default : isNative(loaded) ? loaded : undefined;
   if (!module) throw new Unsupported("is installed, and is not TF.js");
   module.enableProdMode();
