@@ -12,6 +12,7 @@ import {
   type Value,
 } from "../value.ts";
 import { broadcast, cast } from "./elementwise.ts";
+import { selected } from "./select.ts";
 import { squeezed, unsqueezed } from "./shape.ts";
 import { followed, forAxes } from "./whole-numbers.ts";
 
@@ -109,12 +110,12 @@ const oneHot: Operator = (graph, call) => {
   // TF.js knows of no other axis.
   if (![-1, rank].includes(attributes.int("axis", -1))) throw new NotCovered("OneHot along an inner axis");
   const type: ElementType = attributes.type("T", "int32");
-  const [on, off] = [2, 3].map((index) => cast(graph, inputAt(call, index), type));
+  const valueAt = (index: number): Value => cast(graph, inputAt(call, index), type);
   const places = classes(graph, inputAt(call, 1));
   const column = cast(graph, unsqueezed(graph, indices, [rank]), "int32");
   const shape = [...indices.shape, places.shape[0] ?? null];
   const isHot = graph.node("Equal", [column, places], { type: "bool", shape });
-  return graph.node("Where", [isHot, on, off], { type, shape });
+  return selected(graph, isHot, valueAt(2), valueAt(3));
 };
 
 /** 0, 1, … below a depth. */

@@ -8,6 +8,11 @@ import { transposed } from "./shape.ts";
 
 /** Of each pair of elements the one of `yes` where the condition holds; all three are stretched to one shape. */
 export function selected(graph: Graph, condition: Value, yes: Value, no: Value): Value {
+  if (yes.type === "bool") {
+    // ONNX Runtime chooses among numbers only.
+    const asNumber = (side: Value): Value => cast(graph, side, "int32");
+    return cast(graph, selected(graph, condition, asNumber(yes), asNumber(no)), "bool");
+  }
   const { values, shape, layout } = align(graph, [cast(graph, condition, "bool"), yes, no]);
   return graph.node("Where", values, { type: yes.type, shape, layout });
 }

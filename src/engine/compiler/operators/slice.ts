@@ -192,7 +192,7 @@ export function split(graph: Graph, x: Value, axis: number, sizes: Known): reado
   const known = x.shape.length === 1 && !isEven ? knownElements(x) : undefined;
   const made = graph.nodes(
     "Split",
-    [x, isEven ? undefined : graph.integers(numbers)],
+    isEven ? [x] : [x, graph.integers(numbers)],
     shapes.map((shape) => ({ type, shape, layout })),
     { axis: axisInMemory(axis, x), num_outputs: isEven ? sizes.length : undefined },
   );
