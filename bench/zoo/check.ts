@@ -15,6 +15,9 @@ import type { Feed } from "./models.ts";
 /** Timed runs of one row, after one that is not. */
 const TIMED_RUNS = 5;
 
+/** Characters of a complaint. */
+const REASON_LENGTH_MAX = 1000;
+
 export interface Checked {
   readonly kind: "compared";
   /** `tfjs-wasm`, or `tfjs-cpu` where WebAssembly lacks a kernel. */
@@ -57,11 +60,17 @@ export async function check(
     const noise = withNoise ? await noiseOf(reference, folder) : undefined;
     return { loadMs, noise, ...(await compare(reference, other)) };
   } catch (error) {
-    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
+    return { kind: "failed", reason: inBrief(error) };
   } finally {
     reference?.model.dispose();
     other?.dispose();
   }
+}
+
+/** TF.js prints a whole model that it cannot read. */
+function inBrief(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.length > REASON_LENGTH_MAX ? `${text.slice(0, REASON_LENGTH_MAX)}…` : text;
 }
 
 const MANIFEST = readManifest('{"task": "tensor"}');

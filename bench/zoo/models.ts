@@ -140,7 +140,7 @@ export const ZOO: readonly ZooModel[] = [
     ),
     folder: "ResNet50",
     files: ["model.json", ...shards(25, ".bin")],
-    licence: "MIT",
+    licence: "ISC",
   }),
   published("inception-v3", pictures(299, [0, 1]), nsfwjs("inception_v3", 6)),
   published(

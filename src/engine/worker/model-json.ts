@@ -24,8 +24,10 @@ export async function readModelJson(folder: string): Promise<io.ModelJSON> {
   const nodes = countNodes(modelTopology);
   if (nodes > NODES_MAX)
     throw new BadModel(`model.json has ${nodes} nodes and layers; at most ${NODES_MAX} are allowed`);
-  if ("node" in modelTopology && Array.isArray(modelTopology.node)) checkGraph(modelTopology.node);
-  return model;
+  if (!("node" in modelTopology) || !Array.isArray(modelTopology.node)) return model;
+  checkGraph(modelTopology.node);
+  // Older converters wrote no format: a graph is known by its nodes.
+  return model.format === undefined ? { ...model, format: "graph-model" } : model;
 }
 
 async function readText(path: string): Promise<string> {
