@@ -106,15 +106,18 @@ export function transposeElements(
   shape: readonly number[],
   order: readonly number[],
 ): Elements {
-  const out = data.slice();
+  if (data.length === 0) return data;
   const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
   const sizes = permuted(shape, order);
   const steps = permuted(strides, order);
+  const rowSize = sizes.at(-1) ?? 1;
+  const rowStep = steps.at(-1) ?? 1;
   const index = sizes.map(() => 0);
   let from = 0;
-  for (let to = 0; to < data.length; to++) {
-    out[to] = data[from] as never;
-    for (let axis = sizes.length - 1; axis >= 0; axis--) {
+  const places = new Uint32Array(data.length / rowSize);
+  for (let row = 0; row < places.length; row++) {
+    places[row] = from;
+    for (let axis = sizes.length - 2; axis >= 0; axis--) {
       index[axis] = (index[axis] ?? 0) + 1;
       from += steps[axis] ?? 0;
       if ((index[axis] ?? 0) < (sizes[axis] ?? 0)) break;
@@ -122,5 +125,28 @@ export function transposeElements(
       index[axis] = 0;
     }
   }
+  const out = data.slice();
+  if (data instanceof BigInt64Array) pick(data, out as BigInt64Array, places, rowSize, rowStep);
+  else pick(data, out as typeof data, places, rowSize, rowStep);
   return out;
+}
+
+/** Fills `out` with rows of elements that lie `step` apart, each from its place on. */
+function pick<T extends number | bigint>(
+  data: ArrayLike<T>,
+  out: { [index: number]: T },
+  places: Uint32Array,
+  size: number,
+  step: number,
+): void {
+  let to = 0;
+  for (const place of places) {
+    let from = place;
+    for (let i = 0; i < size; i++) {
+      const element = data[from];
+      if (element !== undefined) out[to] = element;
+      to++;
+      from += step;
+    }
+  }
 }
