@@ -6,9 +6,10 @@ import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { pictures } from "./rows/pictures.ts";
 import { runtimes } from "./rows/runtimes.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, pictures];
 
 const HELP = `npm run bench -- [options]
 

@@ -13,7 +13,10 @@ export interface Target {
   readonly name: string;
   /** The process whose CPU time is charged, descendants included. */
   readonly pid: number;
-  readonly load: Omit<LoadOrder, "seconds" | "inFlight">;
+  /** What the generator sends; or a function, where the target drives itself. */
+  readonly load:
+    | Omit<LoadOrder, "seconds" | "inFlight">
+    | ((round: Pick<LoadOrder, "seconds" | "inFlight">) => Promise<LoadResult>);
 }
 
 /** Per target, over all rounds. Times are microseconds. */
@@ -93,17 +96,25 @@ export async function measure(
   const { inFlight, seconds, rounds, warmUpSeconds } = plan;
   const results = new Map<Target, Round[]>(targets.map((target) => [target, []]));
   for (const target of targets) {
-    await generator.run({ ...target.load, inFlight, seconds: warmUpSeconds });
+    await drive(generator, target, { inFlight, seconds: warmUpSeconds });
   }
   for (let round = 1; round <= rounds; round++) {
     plan.onRound(round);
     for (const [target, done] of results) {
       const before = cpuTime(target.pid);
-      const result = await generator.run({ ...target.load, inFlight, seconds });
+      const result = await drive(generator, target, { inFlight, seconds });
       done.push({ ...result, ...perRequest(before, cpuTime(target.pid), result.requests) });
     }
   }
   return [...results].map(([{ name }, done]) => summary(name, done));
+}
+
+function drive(
+  generator: Generator,
+  { load }: Target,
+  round: Pick<LoadOrder, "seconds" | "inFlight">,
+): Promise<LoadResult> {
+  return typeof load === "function" ? load(round) : generator.run({ ...load, ...round });
 }
 
 function perRequest(before: CpuTime | undefined, after: CpuTime | undefined, requests: number) {

@@ -14,6 +14,7 @@ import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import { startServer } from "../../test/harness.ts";
 import { writeMlp } from "../../test/models/mlp.ts";
 import { ECHO_PATH } from "../echo-server.ts";
+import type { LoadOrder } from "../load.ts";
 import { type Generator, measure, type Target } from "../rounds.ts";
 import type { BenchContext, Goal, Row, RowResult, Table } from "../row.ts";
 
@@ -63,7 +64,7 @@ function variants(workers: readonly number[]): readonly Variant[] {
 }
 
 /** The bytes of one answer, and proof that the server answers as it should. */
-async function probe(generator: Generator, load: Target["load"]): Promise<number> {
+async function probe(generator: Generator, load: Omit<LoadOrder, "inFlight" | "seconds">): Promise<number> {
   const { response } = await generator.run({ ...load, inFlight: 1, seconds: 0.1 });
   return response.length;
 }

@@ -1,0 +1,122 @@
+/**
+ * Pictures end to end: a photograph of 800 × 533 pixels over gRPC, durable, classified by the full MobileNet, against
+ * the engine's own decoding and inference in a loop on the same cores. The other ways to share out the cores, and
+ * batching off, stand beside.
+ */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import { photograph, startServer } from "../../test/harness.ts";
+import type { LoadReply } from "../load.ts";
+import type { PictureOrder } from "../picture-floor.ts";
+import { measure, type Target } from "../rounds.ts";
+import type { BenchContext, Row, RowResult } from "../row.ts";
+
+const MODEL = "auspex/mobilenet";
+const FOLDER = join(import.meta.dirname, "..", "..", "catalog", ".cache", "auspex", "mobilenet", "1");
+/** The share of the faster loop's rate that is asked for. */
+const GOAL = 0.9;
+const IN_FLIGHT = 16;
+/** What a loop runs together: at 16 in flight each of two workers has as many. */
+const FLOOR_BATCHES = [8, 1] as const;
+const WARM_UP_SECONDS = 3;
+const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
+
+interface Variant {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+function variants(cores: number): readonly Variant[] {
+  const workers = `${cores} worker${cores === 1 ? "" : "s"} × 1 thread`;
+  return [
+    { name: `durable create, ${workers}`, settings: { WORKERS: String(cores) } },
+    { name: "the same, batching off", settings: { WORKERS: String(cores), BATCH_MAX: "1" } },
+    // On one core these are the first ones again.
+    ...(cores > 1 ? [{ name: `1 worker × ${cores} threads`, settings: { WORKERS: "1" } }] : []),
+  ];
+}
+
+/** The loops, as targets that drive themselves. */
+function startFloor(count: number, image: Uint8Array) {
+  const child = fork(join(import.meta.dirname, "..", "picture-floor.ts"), [String(count)], {
+    serialization: "advanced",
+  });
+  const exited = once(child, "exit");
+  const target = (batch: number): Target => ({
+    name: `loop × ${count}, ${batch} at a time`,
+    pid: child.pid ?? 0,
+    async load({ seconds }) {
+      const order: PictureOrder = { folder: FOLDER, image, batch, seconds };
+      child.send(order);
+      const [reply] = (await once(child, "message")) as [LoadReply];
+      if (reply.kind === "error") throw new Error(reply.message);
+      return reply.result;
+    },
+  });
+  return {
+    targets: FLOOR_BATCHES.map(target),
+    async [Symbol.asyncDispose]() {
+      child.disconnect();
+      await exited;
+    },
+  };
+}
+
+async function run(context: BenchContext): Promise<RowResult> {
+  const { generator, seconds, rounds, progress } = context;
+  await using cleanUp = new AsyncDisposableStack();
+  const cores = availableParallelism();
+  const image = await readFile(photograph("zebra"));
+  const request = toBinary(
+    CreatePredictionRequestSchema,
+    create(CreatePredictionRequestSchema, { model: MODEL, files: { image }, wait: { seconds: 60n } }),
+  );
+  const floor = startFloor(cores, image);
+  cleanUp.use(floor);
+  const targets: Target[] = [];
+  for (const { name, settings } of variants(cores)) {
+    progress(`starting: ${name}`);
+    const server = await startServer({ settings });
+    cleanUp.use(server);
+    cleanUp.defer(async () => void (await server.terminate()));
+    const address = new URL(server.grpcUrl).host;
+    const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+    targets.push({ name, pid: server.process.pid ?? 0, load });
+  }
+  const measurements = await measure(generator, [...floor.targets, ...targets], {
+    inFlight: IN_FLIGHT,
+    seconds,
+    rounds,
+    warmUpSeconds: WARM_UP_SECONDS,
+    onRound: (round) => progress(`round ${round} of ${rounds}`),
+  });
+  const rates = measurements.map(({ rate }) => rate.median);
+  const fastest = Math.max(...rates.slice(0, FLOOR_BATCHES.length));
+  return {
+    settings: {
+      picture: `zebra.jpg, 800 × 533, ${image.length} bytes`,
+      model: `${MODEL} on the first runtime that takes it`,
+      floor: "p50, p95 and p99 are of one turn of the loop; CPU of its processes is under workers",
+      rounds: `${rounds} × ${seconds} s for each, in turn, after ${WARM_UP_SECONDS} s of warming up; medians`,
+    },
+    tables: [{ title: `${IN_FLIGHT} in flight`, measurements }],
+    goals: [
+      {
+        what: `${targets[0]?.name}, rate of the faster loop's at ${IN_FLIGHT} in flight`,
+        value: (rates[FLOOR_BATCHES.length] ?? 0) / fastest,
+        atLeast: GOAL,
+      },
+    ],
+  };
+}
+
+export const pictures: Row = {
+  name: "pictures",
+  title: "a photograph over gRPC, durable and classified, against decoding and inference in a loop",
+  run,
+};
