@@ -176,7 +176,8 @@ function attributeReader(node: string, raw: Readonly<Record<string, unknown>>): 
     texts: (name, fallback) => read(name, fallback, (value) => list(value, "s").map(toText)),
     type: (name, fallback) =>
       read(name, fallback, ({ type }) => {
-        const known = TYPES[String(type).replace(/^DT_?/, "")];
+        const name = String(type).replace(/^DT_?/, "");
+        const known = Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
         if (!known) throw new NotCovered(`is of the type ${String(type)}`);
         return known;
       }),

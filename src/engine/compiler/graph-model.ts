@@ -87,7 +87,7 @@ function compileNodes(context: Context, scope: Scope, wanted: readonly Port[]): 
 const PASS = new Set(["Identity", "StopGradient", "Snapshot", "PreventGradient", "CheckNumerics"]);
 
 const isCovered = (op: string): boolean =>
-  op in OPERATORS || PASS.has(op) || op === "Const" || op.startsWith("Placeholder");
+  Object.hasOwn(OPERATORS, op) || PASS.has(op) || op === "Const" || op.startsWith("Placeholder");
 
 /** What loops are drawn with; they are one node by the time they compile. */
 const OF_LOOPS = new Set(["Enter", "Merge", "Switch", "LoopCond", "NextIteration", "Exit"]);
@@ -133,7 +133,7 @@ function compileNode(
     );
   }
   if (PASS.has(op) || op === "PlaceholderWithDefault") return inputs.slice(0, 1);
-  const operator = OPERATORS[op];
+  const operator = isCovered(op) ? OPERATORS[op] : undefined;
   if (!operator) throw new NotCovered(`the operator ${op}`);
   return [operator(scope.graph, { op, inputs, attributes })].flat();
 }

@@ -52,7 +52,7 @@ export function compileLayersModel(files: ModelFiles): Compiled {
 function uncovered(topology: Topology): readonly string[] {
   return [...topology.layers.values()].flatMap(({ className, model }) => {
     if (model) return uncovered(model);
-    return className === "InputLayer" || className in LAYERS ? [] : [className];
+    return className === "InputLayer" || Object.hasOwn(LAYERS, className) ? [] : [className];
   });
 }
 
