@@ -1,11 +1,12 @@
 /** Convolutions. ONNX has them channels first alone: this is where that layout comes from. */
 import type { Graph } from "../graph.ts";
 import { inputAt, type Operator, type OperatorTable } from "../operator.ts";
-import { NotCovered, type Shape, type Value } from "../value.ts";
+import { isStatic, knownElements, NotCovered, type Shape, type Value } from "../value.ts";
 import { activated } from "./activation.ts";
 import { channelsLastOnly } from "./data-format.ts";
 import { broadcast } from "./elementwise.ts";
-import { type Padding, paddingAttributes, slidShape, windowOf } from "./window.ts";
+import { transposedConvolution } from "./transposed-convolution.ts";
+import { type Padding, paddingAttributes, paddingOf, slidShape, windowOf } from "./window.ts";
 
 export interface ConvolutionOptions {
   readonly strides: readonly number[];
@@ -107,12 +108,37 @@ const biasAdd: Operator = (graph, call) => {
   return broadcast(graph, "Add", [inputAt(call, 0), inputAt(call, 1)]);
 };
 
+/** A convolution run backwards: the gradient of its input is what TensorFlow calls this. */
+const backwards: Operator = (graph, call) => {
+  const { strides, padding } = windowOf(call);
+  const [rank = null] = inputAt(call, 0).shape;
+  const sizes = knownElements(inputAt(call, 0))?.slice(1, -1);
+  if (rank !== 4 || !sizes || !isStatic(sizes))
+    throw new NotCovered(`${call.op} to sizes that only a run tells`);
+  return transposedConvolution(graph, inputAt(call, 2), inputAt(call, 1), { strides, padding, sizes });
+};
+
+/** TF.js's own; TensorFlow writes it as a Conv2D. */
+const oneDimensional: Operator = (graph, call) => {
+  channelsLastOnly(call);
+  const { attributes } = call;
+  return convolution(graph, inputAt(call, 0), inputAt(call, 1), {
+    strides: [attributes.int("stride")],
+    dilations: [attributes.int("dilation", 1)],
+    padding: paddingOf(call),
+  });
+};
+
 export const CONVOLUTION: OperatorTable = {
+  Conv1D: oneDimensional,
   Conv2D: plain(false),
+  Conv3D: plain(false),
   DepthwiseConv2dNative: plain(true),
   DepthwiseConv2d: plain(true),
   _FusedConv2D: fused(false),
   FusedConv2D: fused(false),
   FusedDepthwiseConv2dNative: fused(true),
+  Conv2DBackpropInput: backwards,
+  Conv2dTranspose: backwards,
   BiasAdd: biasAdd,
 };

@@ -4,9 +4,11 @@ import { ACTIVATION } from "./activation.ts";
 import { ARITHMETIC } from "./arithmetic.ts";
 import { COMPARISON } from "./comparison.ts";
 import { CONVOLUTION } from "./convolution.ts";
+import { DETECTION } from "./detection.ts";
 import { ELEMENTWISE } from "./elementwise.ts";
 import { FILL } from "./fill.ts";
 import { GATHER } from "./gather.ts";
+import { IMAGE } from "./image.ts";
 import { JOIN } from "./join.ts";
 import { MATRIX } from "./matrix.ts";
 import { NORMALIZE } from "./normalize.ts";
@@ -24,9 +26,11 @@ export const OPERATORS: OperatorTable = {
   ...ARITHMETIC,
   ...COMPARISON,
   ...CONVOLUTION,
+  ...DETECTION,
   ...ELEMENTWISE,
   ...FILL,
   ...GATHER,
+  ...IMAGE,
   ...JOIN,
   ...MATRIX,
   ...NORMALIZE,

@@ -2,8 +2,9 @@
 import type { Graph } from "../graph.ts";
 import { axesOf } from "../graph-def.ts";
 import { inputAt, numberAt, numbersAt, type Operator, type OperatorTable } from "../operator.ts";
-import { axisInMemory, axisOf, type Layout, NotCovered, type Shape, toFirst, type Value } from "../value.ts";
+import { axisInMemory, axisOf, type Layout, NotCovered, type Shape, type Value } from "../value.ts";
 import { cast } from "./elementwise.ts";
+import { layoutWithout } from "./shape.ts";
 import { followed, type Known } from "./whole-numbers.ts";
 
 type Reduction = "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL2";
@@ -34,8 +35,8 @@ export function reduce(
 }
 
 /**
- * What is left when the axes are gone, and how it lies in memory. Where the axes that stay would be in an order that no
- * layout has, the value is brought to channels last before.
+ * What is left when the axes are gone, and how it lies in memory. Where what stays would be in an order that no layout
+ * has, the value is brought to channels last before.
  */
 function without(
   graph: Graph,
@@ -48,13 +49,8 @@ function without(
     return { value: x, layout: x.layout, shape };
   }
   const shape = x.shape.filter((_, axis) => !gone.includes(axis));
-  if (x.layout === "channels-last") return { value: x, layout: "channels-last", shape };
-  const left = x.shape.flatMap((_, axis) => (gone.includes(axis) ? [] : [axis]));
-  const order = toFirst(x.shape.length).flatMap((axis) => (gone.includes(axis) ? [] : [left.indexOf(axis)]));
-  if (order.every((from, to) => from === to)) return { value: x, layout: "channels-last", shape };
-  if (shape.length > 2 && `${order}` === `${toFirst(shape.length)}`)
-    return { value: x, layout: "channels-first", shape };
-  return { value: graph.channelsLast(x), layout: "channels-last", shape };
+  const layout = layoutWithout(x, gone);
+  return { value: layout ? x : graph.channelsLast(x), layout: layout ?? "channels-last", shape };
 }
 
 /** What a reduction of a whole vector of numbers gives, as far as these are known. */

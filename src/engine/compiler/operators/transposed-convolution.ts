@@ -7,11 +7,16 @@ export interface TransposedOptions {
   readonly strides: readonly number[];
   readonly padding: Padding;
   readonly bias?: Value | undefined;
+  /**
+   * The spatial sizes that come out. Several of them give as many pixels when a convolution of these strides runs
+   * forwards. Default: as Keras has them, `size · stride` with the padding "same", and whatever the kernel reaches
+   * beyond that without.
+   */
+  readonly sizes?: readonly number[] | undefined;
 }
 
 /**
- * As Keras sizes its output: `size · stride` with the padding "same", and whatever the kernel reaches beyond that
- * without. The cells that no kernel reaches hold the bias alone.
+ * The cells that no kernel reaches hold the bias alone.
  * @param x [rows, …spatial, in]
  * @param filter [...spatial, out, in]
  */
@@ -19,7 +24,7 @@ export function transposedConvolution(
   graph: Graph,
   x: Value,
   filter: Value,
-  { strides, padding, bias }: TransposedOptions,
+  { strides, padding, bias, sizes }: TransposedOptions,
 ): Value {
   if (padding.kind === "explicit") throw new NotCovered("a transposed convolution with explicit padding");
   const rank = filter.shape.length;
@@ -27,11 +32,10 @@ export function transposedConvolution(
     if (size === null) throw new NotCovered("a transposed convolution with a kernel of unknown size");
     return size;
   });
-  const beyond = kernel.map((size, axis) => size - (strides[axis] ?? 1));
-  const cut = beyond.map((more) => (padding.kind === "same" ? Math.max(more, 0) : 0));
-  const grown = x.shape.slice(1, -1).map((size, axis) => {
-    if (size === null) return null;
-    return size * (strides[axis] ?? 1) + Math.max(beyond[axis] ?? 0, 0) - (cut[axis] ?? 0);
+  const spatial = x.shape.slice(1, -1);
+  const windows = kernel.map((cells, axis) => {
+    const size = spatial[axis] ?? null;
+    return grown(size, cells, strides[axis] ?? 1, padding.kind === "same", sizes?.[axis]);
   });
   const order = [rank - 1, rank - 2, ...kernel.map((_, axis) => axis)];
   return graph.node(
@@ -39,14 +43,39 @@ export function transposedConvolution(
     [graph.channelsFirst(x), graph.transpose(filter, order), bias],
     {
       type: x.type,
-      shape: [x.shape[0] ?? null, ...grown, filter.shape[rank - 2] ?? null],
+      shape: [x.shape[0] ?? null, ...windows.map(({ size }) => size), filter.shape[rank - 2] ?? null],
       layout: "channels-first",
     },
     {
       kernel_shape: kernel,
       strides,
-      pads: [...cut.map((cells) => Math.floor(cells / 2)), ...cut.map((cells) => Math.ceil(cells / 2))],
-      output_padding: beyond.map((more) => Math.max(-more, 0)),
+      pads: [
+        ...windows.map(({ cut }) => Math.floor(cut / 2)),
+        ...windows.map(({ cut }) => Math.ceil(cut / 2)),
+      ],
+      output_padding: windows.map(({ more }) => more),
     },
   );
+}
+
+/** One axis: its size afterwards, what is cut off from what the kernels reach, and what is beyond their reach. */
+function grown(
+  from: number | null,
+  kernel: number,
+  stride: number,
+  isSame: boolean,
+  wanted: number | undefined,
+): { readonly size: number | null; readonly cut: number; readonly more: number } {
+  const beyond = kernel - stride;
+  if (wanted === undefined) {
+    const cut = isSame ? Math.max(beyond, 0) : 0;
+    const size = from === null ? null : from * stride + Math.max(beyond, 0) - cut;
+    return { size, cut, more: Math.max(-beyond, 0) };
+  }
+  const forwards = isSame ? Math.ceil(wanted / stride) : Math.ceil((wanted - kernel + 1) / stride);
+  if (from !== null && from !== forwards)
+    throw new Error(`${from} pixels do not become ${wanted} by a stride of ${stride}`);
+  const reach = (forwards - 1) * stride + kernel;
+  const cut = isSame ? Math.max(reach - wanted, 0) : 0;
+  return { size: wanted, cut, more: wanted - reach + cut };
 }
