@@ -2,7 +2,8 @@
 import type { Graph } from "../graph.ts";
 import { leakyRelu, prelu } from "../operators/activation.ts";
 import { broadcast, cast, clip, unary } from "../operators/elementwise.ts";
-import { axisInMemory, axisOf, NotCovered, type Value } from "../value.ts";
+import { softmax } from "../operators/normalize.ts";
+import { axisOf, NotCovered, type Value } from "../value.ts";
 import { floatInputOf, type LayerCall, type LayerTable } from "./layer.ts";
 
 type Activation = (graph: Graph, x: Value) => Value;
@@ -26,8 +27,8 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   tanh: same("Tanh"),
   // max(0, min(1, 0.2 x + 0.5)), which are ONNX's defaults too.
   hard_sigmoid: same("HardSigmoid"),
-  softmax: (graph, x) => alongChannels(graph, "Softmax", x),
-  log_softmax: (graph, x) => alongChannels(graph, "LogSoftmax", x),
+  softmax: (graph, x) => softmax(graph, x),
+  log_softmax: (graph, x) => softmax(graph, x, -1, "LogSoftmax"),
   swish,
   silu: swish,
   mish: (graph, x) => broadcast(graph, "Mul", [x, unary(graph, "Tanh", unary(graph, "Softplus", x))]),
@@ -41,17 +42,12 @@ function gelu(graph: Graph, x: Value): Value {
   return broadcast(graph, "Mul", [broadcast(graph, "Mul", [x, twice]), graph.scalar(0.5)]);
 }
 
-/** The last axis, wherever it lies. */
-function alongChannels(graph: Graph, op: string, x: Value): Value {
-  const axis = axisInMemory(x.shape.length - 1, x);
-  return graph.node(op, [x], { type: x.type, shape: x.shape, layout: x.layout }, { axis });
-}
-
 /** @throws NotCovered for an activation of another name, or with settings of its own */
 export function activated(graph: Graph, x: Value, { className, config }: LayerCall): Value {
   if (!config.has("activation")) return x;
   const name = config.raw("activation");
-  const activation = typeof name === "string" ? ACTIVATIONS[name] : undefined;
+  const activation =
+    typeof name === "string" && Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
   if (!activation) throw new NotCovered(`${className} with the activation ${JSON.stringify(name)}`);
   return activation(graph, x);
 }
@@ -96,6 +92,6 @@ export const ACTIVATION: LayerTable = {
     const axes = call.config.ints("axis", [1]);
     if (axes.length !== 1 || axisOf(axes[0] ?? 1, rank) !== rank - 1)
       throw new NotCovered(`Softmax along the axis ${axes} of a tensor of rank ${rank}`);
-    return alongChannels(graph, "Softmax", x);
+    return softmax(graph, x);
   },
 };

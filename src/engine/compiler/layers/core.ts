@@ -1,7 +1,11 @@
-/** Layers of every network: dense ones, and those that only give a tensor another form. */
+/** Layers of every network: dense ones, tables, and those that only give a tensor another form. */
 import type { Graph } from "../graph.ts";
-import { broadcast } from "../operators/elementwise.ts";
-import { isStatic, type Shape, sizeOf, type Value } from "../value.ts";
+import { cast } from "../operators/elementwise.ts";
+import { tiled } from "../operators/fill.ts";
+import { gathered } from "../operators/gather.ts";
+import { matrixProduct } from "../operators/matrix.ts";
+import { reshaped, transposed, unsqueezed } from "../operators/shape.ts";
+import { isStatic, NotCovered, type Shape, sizeOf, type Value } from "../value.ts";
 import { activated } from "./activation.ts";
 import {
   channelsLastOnly,
@@ -13,47 +17,62 @@ import {
   type LayerTable,
 } from "./layer.ts";
 
+/** A product with the last axis. */
 function dense(graph: Graph, call: LayerCall): Value {
-  const x = graph.channelsLast(floatInputOf(call));
-  if (x.shape.length < 2) throw new Error(`Dense takes no input of [${x.shape}]`);
+  const x = floatInputOf(call);
   const units = call.config.int("units");
   const kernel = call.weight("kernel", [channelsOf(call, x), units]);
-  const shape = [...x.shape.slice(0, -1), units];
-  const product = graph.node("MatMul", [x, kernel], { type: x.type, shape });
-  const biased = call.config.bool("use_bias", true)
-    ? broadcast(graph, "Add", [product, call.weight("bias", [units])])
-    : product;
-  return activated(graph, biased, call);
+  const bias = call.config.bool("use_bias", true) ? call.weight("bias", [units]) : undefined;
+  return activated(graph, matrixProduct(graph, x, kernel, { bias }), call);
 }
 
 /** The rows stay as they are. @param sizes of what is in each row, one of them null at most */
-export function reshapeRows(graph: Graph, x: Value, sizes: Shape): Value {
-  const inner = x.shape.slice(1);
+export function reshapedRows(graph: Graph, x: Value, sizes: Shape): Value {
+  const [rows = null, ...inner] = x.shape;
+  if (!isStatic(inner)) throw new NotCovered(`rows of [${inner}] as rows of [${sizes}]`);
   const known = sizeOf(sizes.map((size) => size ?? 1));
-  const total = isStatic(inner) ? sizeOf(inner) : undefined;
-  const isWhole = sizes.includes(null) ? known > 0 && (total ?? 0) % known === 0 : (total ?? known) === known;
-  if (!isWhole || sizes.filter((size) => size === null).length > 1)
+  const left = sizeOf(inner) / known;
+  const unknown = sizes.filter((size) => size === null).length;
+  if (unknown > 1 || !Number.isInteger(left) || (unknown === 0 && left !== 1))
     throw new Error(`rows of [${inner}] cannot become rows of [${sizes}]`);
-  const shape = sizes.map((size) => size ?? (total === undefined ? null : total / known));
-  // 0 is the size that the input has there.
-  const target = graph.integers([0, ...shape.map((size) => size ?? -1)]);
-  return graph.node("Reshape", [graph.channelsLast(x), target], {
-    type: x.type,
-    shape: [x.shape[0] ?? null, ...shape],
-  });
+  return reshaped(graph, x, [rows, ...sizes.map((size) => size ?? left)]);
 }
 
 const flatten: Layer = (graph, call) => {
   channelsLastOnly(call);
-  return reshapeRows(graph, inputOf(call), [null]);
+  return reshapedRows(graph, inputOf(call), [null]);
+};
+
+const permute: Layer = (graph, call) => {
+  const x = inputOf(call);
+  const dims = call.config.ints("dims");
+  const isOrder =
+    dims.length === x.shape.length - 1 && x.shape.every((_, axis) => axis === 0 || dims.includes(axis));
+  if (!isOrder) throw new Error(`dims [${dims}] are no order of the axes of [${x.shape}]`);
+  return transposed(graph, x, [0, ...dims]);
+};
+
+const repeatVector: Layer = (graph, call) => {
+  const x = unsqueezed(graph, inputOf(call, [2]), [1]);
+  return tiled(graph, x, graph.integers([1, call.config.int("n"), 1]));
+};
+
+/** Indices become rows of a table. Masks are not followed, so an index of 0 has to mean nothing special. */
+const embedding: Layer = (graph, call) => {
+  if (call.config.bool("mask_zero", false)) throw new NotCovered("Embedding with mask_zero");
+  const table = call.weight("embeddings", [call.config.int("input_dim"), call.config.int("output_dim")]);
+  return gathered(graph, table, cast(graph, inputOf(call), "int32"), 0);
 };
 
 const same: Layer = (_, call) => inputOf(call);
 
 export const CORE: LayerTable = {
   Dense: dense,
+  Embedding: embedding,
   Flatten: flatten,
-  Reshape: (graph, call) => reshapeRows(graph, inputOf(call), call.config.shape("target_shape")),
+  Reshape: (graph, call) => reshapedRows(graph, inputOf(call), call.config.shape("target_shape")),
+  Permute: permute,
+  RepeatVector: repeatVector,
   Dropout: same,
   AlphaDropout: same,
   GaussianDropout: same,

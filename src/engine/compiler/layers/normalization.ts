@@ -1,48 +1,83 @@
 /** Layers that normalise. */
 import type { Graph } from "../graph.ts";
-import { broadcast } from "../operators/elementwise.ts";
-import { axisInMemory, axisOf, NotCovered, type Value } from "../value.ts";
+import { axesOf } from "../graph-def.ts";
+import { broadcast, unary } from "../operators/elementwise.ts";
+import { batchNormalization, type Normalization } from "../operators/normalize.ts";
+import { reduce } from "../operators/reduce.ts";
+import { reshaped } from "../operators/shape.ts";
+import { axisOf, isStatic, NotCovered, type Value } from "../value.ts";
 import { floatInputOf, type LayerCall, type LayerTable } from "./layer.ts";
 
 /**
  * (x − mean) · γ / √(variance + ε) + β for each index of one axis, with the mean and the variance of the training.
- * As a node of its own where the axis is ONNX's, so that ONNX Runtime draws it into the convolution before.
+ * Along the channels ONNX Runtime draws it into the convolution before.
  */
-function batchNormalization(graph: Graph, call: LayerCall): Value {
+function batchNorm(graph: Graph, call: LayerCall): Value {
   const x = floatInputOf(call, [2, 3, 4]);
   const { config } = call;
-  const rank = x.shape.length;
   const [first = -1, ...others] = config.ints("axis", [-1]);
   if (others.length > 0) throw new NotCovered("BatchNormalization along several axes");
-  const axis = axisOf(first, rank);
+  const axis = axisOf(first, x.shape.length);
   const size = x.shape[axis] ?? null;
   if (size === null) throw new Error("BatchNormalization along an axis of unknown size");
-  const filled = (value: number) => graph.constant("float32", [size], new Float32Array(size).fill(value));
-  const parameters = [
-    config.bool("scale", true) ? call.weight("gamma", [size]) : filled(1),
-    config.bool("center", true) ? call.weight("beta", [size]) : filled(0),
-    call.weight("moving_mean", [size]),
-    call.weight("moving_variance", [size]),
-  ];
-  const epsilon = config.number("epsilon", 1e-3);
-  const turned = axis === rank - 1 && rank > 2 ? graph.channelsFirst(x) : x;
-  if (axisInMemory(axis, turned) !== 1) return scaled(graph, x, axis, parameters, epsilon);
-  return graph.node(
-    "BatchNormalization",
-    [turned, ...parameters],
-    { type: x.type, shape: x.shape, layout: turned.layout },
-    { epsilon: { float: epsilon } },
-  );
+  const normalization: Normalization = {
+    mean: call.weight("moving_mean", [size]),
+    variance: call.weight("moving_variance", [size]),
+    scale: config.bool("scale", true) ? call.weight("gamma", [size]) : undefined,
+    offset: config.bool("center", true) ? call.weight("beta", [size]) : undefined,
+    epsilon: config.number("epsilon", 1e-3),
+  };
+  return axis === x.shape.length - 1
+    ? batchNormalization(graph, x, normalization)
+    : scaled(graph, x, axis, size, normalization);
 }
 
-/** The same along any axis, as one product and one sum. */
-function scaled(graph: Graph, x: Value, axis: number, parameters: readonly Value[], epsilon: number): Value {
-  const [gamma, beta, mean, variance] = parameters.map(({ constant }) => Array.from(constant ?? [], Number));
-  const shape = x.shape.map((size, i) => (i === axis ? (size ?? 1) : 1));
-  const factors = Float32Array.from(gamma ?? [], (g, c) => g / Math.sqrt((variance?.[c] ?? 0) + epsilon));
-  const offsets = Float32Array.from(beta ?? [], (b, c) => b - (mean?.[c] ?? 0) * (factors[c] ?? 0));
+/** The same along another axis, as Keras has it: TF.js' own backends in JavaScript take the last axis all the same. */
+function scaled(graph: Graph, x: Value, axis: number, size: number, normalization: Normalization): Value {
+  const { mean, variance, scale, offset, epsilon } = normalization;
+  const element = (value: Value | undefined, i: number, none: number): number =>
+    Number(value?.constant?.[i] ?? none);
+  const indices = Array.from({ length: size }, (_, i) => i);
+  const factors = Float32Array.from(
+    indices,
+    (i) => element(scale, i, 1) / Math.sqrt(element(variance, i, 1) + epsilon),
+  );
+  const offsets = Float32Array.from(
+    indices,
+    (i) => element(offset, i, 0) - element(mean, i, 0) * (factors[i] ?? 1),
+  );
+  const shape = x.shape.map((_, i) => (i === axis ? size : 1));
   const product = broadcast(graph, "Mul", [x, graph.constant("float32", shape, factors)]);
   return broadcast(graph, "Add", [product, graph.constant("float32", shape, offsets)]);
 }
 
-export const NORMALIZATION: LayerTable = { BatchNormalization: batchNormalization };
+/** The same, with the mean and the variance of each row of the input itself, over some of its axes. */
+function layerNormalization(graph: Graph, call: LayerCall): Value {
+  const x = floatInputOf(call, [2, 3, 4]);
+  const { config } = call;
+  const axes = axesOf(config.ints("axis", [-1]), x.shape.length);
+  // TF.js lays out the parameters in the order in which the axes are listed.
+  if (axes.some((axis, i) => axis <= (axes[i - 1] ?? -1)))
+    throw new NotCovered(`LayerNormalization along the axes ${axes}`);
+  const sizes = axes.map((axis) => x.shape[axis] ?? null);
+  if (!isStatic(sizes)) throw new Error("LayerNormalization along an axis of unknown size");
+  const spread = (name: string): Value =>
+    reshaped(
+      graph,
+      call.weight(name, sizes),
+      x.shape.map((size, axis) => (axes.includes(axis) ? size : 1)),
+    );
+  const mean = (value: Value): Value => reduce(graph, "ReduceMean", value, axes, { keepDims: true });
+  const centred = broadcast(graph, "Sub", [x, mean(x)]);
+  const variance = mean(broadcast(graph, "Mul", [centred, centred]));
+  const epsilon = graph.scalar(config.number("epsilon", 1e-3));
+  const deviation = unary(graph, "Sqrt", broadcast(graph, "Add", [variance, epsilon]));
+  const normal = broadcast(graph, "Div", [centred, deviation]);
+  const grown = config.bool("scale", true) ? broadcast(graph, "Mul", [normal, spread("gamma")]) : normal;
+  return config.bool("center", true) ? broadcast(graph, "Add", [grown, spread("beta")]) : grown;
+}
+
+export const NORMALIZATION: LayerTable = {
+  BatchNormalization: batchNorm,
+  LayerNormalization: layerNormalization,
+};

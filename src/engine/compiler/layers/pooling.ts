@@ -1,5 +1,18 @@
 /** Layers that pool. */
-import { channelsLastOnly, floatInputOf, type Layer, type LayerTable } from "./layer.ts";
+import { pool } from "../operators/pool.ts";
+import { reduce } from "../operators/reduce.ts";
+import { channelsLastOnly, floatInputOf, type Layer, type LayerTable, paddingOf } from "./layer.ts";
+
+/** Under a window that slides. */
+const pooling =
+  (op: "MaxPool" | "AveragePool", dimensions: number): Layer =>
+  (graph, call) => {
+    channelsLastOnly(call);
+    const x = floatInputOf(call, [dimensions + 2]);
+    const kernel = call.config.perAxis("pool_size", dimensions, 2);
+    const strides = call.config.has("strides") ? call.config.perAxis("strides", dimensions) : kernel;
+    return pool(graph, op, x, { kernel, strides, padding: paddingOf(call) });
+  };
 
 /** Over all of the space, which is gone then. */
 const globalPooling =
@@ -7,17 +20,17 @@ const globalPooling =
   (graph, call) => {
     channelsLastOnly(call);
     const x = floatInputOf(call, [dimensions + 2]);
-    const first = x.layout === "channels-first" ? 2 : 1;
-    const axes = graph.integers(Array.from({ length: dimensions }, (_, i) => first + i));
-    return graph.node(
-      op,
-      [x, axes],
-      { type: x.type, shape: [x.shape[0] ?? null, x.shape.at(-1) ?? null] },
-      { keepdims: 0 },
-    );
+    const axes = Array.from({ length: dimensions }, (_, i) => i + 1);
+    return reduce(graph, op, x, axes, { keepDims: false });
   };
 
 export const POOLING: LayerTable = {
+  MaxPooling1D: pooling("MaxPool", 1),
+  MaxPooling2D: pooling("MaxPool", 2),
+  MaxPooling3D: pooling("MaxPool", 3),
+  AveragePooling1D: pooling("AveragePool", 1),
+  AveragePooling2D: pooling("AveragePool", 2),
+  AveragePooling3D: pooling("AveragePool", 3),
   GlobalAveragePooling1D: globalPooling("ReduceMean", 1),
   GlobalAveragePooling2D: globalPooling("ReduceMean", 2),
   GlobalMaxPooling1D: globalPooling("ReduceMax", 1),
