@@ -14,6 +14,7 @@ import {
 import { broadcast, cast } from "./elementwise.ts";
 import { selected } from "./select.ts";
 import { squeezed, unsqueezed } from "./shape.ts";
+import { markCount } from "./tensor-array.ts";
 import { followed, forAxes } from "./whole-numbers.ts";
 
 /** x, repeated along each axis. @param repeats a vector, one number for each axis */
@@ -73,7 +74,8 @@ const range: Operator = (graph, call) => {
   if (by === 0) throw new Error("Range with a step of 0");
   if (from === undefined || to === undefined || by === undefined) {
     const signed = by === undefined || by === 1 ? downwards(graph, start, limit, step) : step;
-    return graph.node("Range", [start, limit, signed], { type, shape: [null] });
+    const numbers = graph.node("Range", [start, limit, signed], { type, shape: [null] });
+    return from === 0 && by === 1 ? markCount(numbers) : numbers;
   }
   const apart = by === 1 && to < from ? -1 : by;
   const count = Math.max(0, Math.ceil((to - from) / apart));
