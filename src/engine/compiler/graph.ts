@@ -162,7 +162,8 @@ function graphWithin(name: string, shared: Shared, outerLayout: (value: Value) =
       create(NodeProtoSchema, {
         opType: op,
         name: `${origin}:${nodes.length}`,
-        input: from.map((value) => value?.name ?? ""),
+        // Names that are empty at the end are left out: ONNX Runtime fuses no node that has them.
+        input: from.slice(0, from.findLastIndex(Boolean) + 1).map((value) => value?.name ?? ""),
         output: values.map((value) => value.name),
         attribute: Object.entries(attributes).flatMap(([key, value]) =>
           value === undefined ? [] : [attributeOf(key, value)],

@@ -32,7 +32,8 @@ function marginsOf({ className, config }: LayerCall, name: string, fallback?: nu
 
 const zeroPadding: Layer = (graph, call) => {
   channelsLastOnly(call);
-  const x = floatInputOf(call, [4]);
+  // As the convolution that follows wants it: ONNX Runtime draws the padding into that.
+  const x = graph.channelsFirst(floatInputOf(call, [4]));
   const [top, bottom, left, right] = marginsOf(call, "padding", 1);
   return padded(graph, x, [
     [0, 0],
