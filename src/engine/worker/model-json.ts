@@ -5,8 +5,9 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { io } from "@tensorflow/tfjs-core";
-import { isRecord, NODES_MAX, readPort } from "../compiler/graph-def.ts";
+import { isRecord } from "../compiler/graph-def.ts";
 import { BadModel } from "./runtime.ts";
+import { checkTopology } from "./topology.ts";
 
 /** Bytes of a model.json: fifty times the largest published ones, and parsed within a second. */
 export const MODEL_JSON_BYTES_MAX = 32 * 1024 ** 2;
@@ -21,11 +22,8 @@ export const WEIGHT_RANK_MAX = 32;
 export async function readModelJson(folder: string): Promise<io.ModelJSON> {
   const model = parseModelJson(await readText(join(folder, "model.json")));
   const { modelTopology } = model;
-  const nodes = countNodes(modelTopology);
-  if (nodes > NODES_MAX)
-    throw new BadModel(`model.json has ${nodes} nodes and layers; at most ${NODES_MAX} are allowed`);
+  checkTopology(modelTopology);
   if (!("node" in modelTopology) || !Array.isArray(modelTopology.node)) return model;
-  checkGraph(modelTopology.node);
   // Older converters wrote no format: a graph is known by its nodes.
   return model.format === undefined ? { ...model, format: "graph-model" } : model;
 }
@@ -101,68 +99,4 @@ function isSpec(value: unknown): boolean {
     shape.length <= WEIGHT_RANK_MAX &&
     shape.every(isSize)
   );
-}
-
-/** Nodes of a graph and of its functions; layers, and those of models within the model. */
-function countNodes(topology: object): number {
-  let count = 0;
-  const waiting: unknown[] = [topology];
-  for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) {
-    if (!isRecord(item)) continue;
-    const { node, library, nodeDef, model_config, config, layers } = item;
-    for (const list of [node, nodeDef]) if (Array.isArray(list)) count += list.length;
-    if (isRecord(library) && Array.isArray(library.function))
-      for (const body of library.function) waiting.push(body);
-    // A Sequential model of old has its layers for a config.
-    for (const list of [layers, config]) {
-      if (!Array.isArray(list)) continue;
-      count += list.length;
-      for (const layer of list) waiting.push(layer);
-    }
-    if (isRecord(config)) waiting.push(config);
-    if (isRecord(model_config)) waiting.push(model_config);
-  }
-  return count;
-}
-
-/** Every name is one node's, every input is there, and no node depends on itself but through a loop's next turn. */
-function checkGraph(nodes: readonly unknown[]): void {
-  const inputs = new Map<string, readonly string[]>();
-  for (const item of nodes) {
-    if (!isRecord(item) || typeof item.name !== "string" || typeof item.op !== "string")
-      throw new BadModel("the graph has a node without a name or an operator");
-    const { name, op, input = [] } = item;
-    if (!Array.isArray(input) || !input.every((text) => typeof text === "string"))
-      throw new BadModel(`the node ${name} has inputs of a wrong form`);
-    if (inputs.has(name)) throw new BadModel(`the graph has two nodes ${name}`);
-    // Its output comes from the turn before.
-    inputs.set(
-      name,
-      op === "NextIteration" ? [] : input.map((text) => readPort(text.replace(/^\^/, "")).node),
-    );
-  }
-  const readers = new Map<string, string[]>();
-  const missing = new Map<string, number>();
-  for (const [name, from] of inputs) {
-    missing.set(name, from.length);
-    for (const input of from) {
-      if (!inputs.has(input))
-        throw new BadModel(`the node ${name} has the input ${input}, which is not there`);
-      const known = readers.get(input);
-      if (known) known.push(name);
-      else readers.set(input, [name]);
-    }
-  }
-  // Nodes whose inputs all are done are done; what stays is in a cycle or behind one.
-  const done = [...inputs.keys()].filter((name) => missing.get(name) === 0);
-  for (let name = done.pop(); name !== undefined; name = done.pop()) {
-    missing.delete(name);
-    for (const reader of readers.get(name) ?? []) {
-      const left = (missing.get(reader) ?? 0) - 1;
-      missing.set(reader, left);
-      if (left === 0) done.push(reader);
-    }
-  }
-  const [stuck] = missing.keys();
-  if (stuck !== undefined) throw new BadModel(`the graph has a cycle: the node ${stuck} waits for itself`);
 }
