@@ -5,6 +5,7 @@ import {
   axisInMemory,
   axisOf,
   type ElementType,
+  KNOWN_MAX,
   knownElements,
   knownNumbers,
   NotCovered,
@@ -15,7 +16,7 @@ import { broadcast, cast } from "./elementwise.ts";
 import { selected } from "./select.ts";
 import { squeezed, unsqueezed } from "./shape.ts";
 import { markCount } from "./tensor-array.ts";
-import { followed, forAxes } from "./whole-numbers.ts";
+import { axisCount, followed, forAxes } from "./whole-numbers.ts";
 
 /** x, repeated along each axis. @param repeats a vector, one number for each axis */
 export function tiled(graph: Graph, x: Value, repeats: Value): Value {
@@ -32,8 +33,7 @@ export function tiled(graph: Graph, x: Value, repeats: Value): Value {
 
 /** x, stretched to the shape in a vector. */
 export function stretched(graph: Graph, x: Value, vector: Value): Value {
-  const [rank = null] = vector.shape;
-  if (rank === null) throw new NotCovered("a tensor of a rank that only a run tells");
+  const rank = axisCount(vector);
   const known = knownElements(vector);
   const shape: Shape = Array.from({ length: rank }, (_, axis) => {
     // An axis of more than one element cannot be stretched.
@@ -44,9 +44,11 @@ export function stretched(graph: Graph, x: Value, vector: Value): Value {
   const from = isSameRank ? x : graph.channelsLast(x);
   const { layout } = from;
   const elements = x.shape.length === 0 ? knownElements(x) : undefined;
-  const size = rank === 1 ? shape[0] : undefined;
+  const size = rank === 1 ? (shape[0] ?? null) : null;
   const repeated =
-    size == null || !elements ? undefined : Array.from({ length: size }, () => elements[0] ?? null);
+    size === null || size > KNOWN_MAX || !elements
+      ? undefined
+      : Array.from({ length: size }, () => elements[0] ?? null);
   return followed(graph, repeated, () =>
     graph.node("Expand", [from, forAxes(graph, vector, layout)], { type: x.type, shape, layout }),
   );
@@ -79,25 +81,30 @@ const range: Operator = (graph, call) => {
   }
   const apart = by === 1 && to < from ? -1 : by;
   const count = Math.max(0, Math.ceil((to - from) / apart));
-  const known = Array.from({ length: count }, (_, i) => from + i * apart);
+  const known = count > KNOWN_MAX ? undefined : Array.from({ length: count }, (_, i) => from + i * apart);
   return followed(graph, known, () =>
     graph.node("Range", [start, limit, graph.scalar(apart, type)], { type, shape: [count] }),
   );
 };
 
-/** TF.js turns a step of 1 round where the limit is below the start. */
+/** TF.js turns a step of 1 round where the limit is below the start. @param step 1, or what only a run tells */
 function downwards(graph: Graph, start: Value, limit: Value, step: Value): Value {
   const { type } = step;
   const test = (op: string, a: Value, b: Value): Value => graph.node(op, [a, b], { type: "bool", shape: [] });
   const isBelow = test("Less", limit, start);
-  const isTurned = test("And", isBelow, test("Equal", step, graph.scalar(1, type)));
+  const isOne = (): Value => test("Equal", step, graph.scalar(1, type));
+  const isTurned = knownNumbers(step) ? isBelow : test("And", isBelow, isOne());
   return graph.node("Where", [isTurned, graph.scalar(-1, type), step], { type, shape: [] });
 }
+
+/** What the compiled model has room for. */
+const COUNT_MAX = 2 ** 20;
 
 /** `count` numbers, equally far apart, from `start` to `stop`, both included. */
 const linSpace: Operator = (graph, call) => {
   const [start, stop] = [inputAt(call, 0), inputAt(call, 1)];
   const count = numberAt(call, 2, "a count");
+  if (count < 1 || count > COUNT_MAX) throw new NotCovered(`LinSpace of ${count} numbers`);
   const steps = Float32Array.from({ length: count }, (_, i) => (count > 1 ? i / (count - 1) : 0));
   const span = broadcast(graph, "Sub", [stop, start]);
   const away = broadcast(graph, "Mul", [graph.constant("float32", [count], steps), span]);
@@ -123,7 +130,7 @@ const oneHot: Operator = (graph, call) => {
 /** 0, 1, … below a depth. */
 function classes(graph: Graph, depth: Value): Value {
   const count = knownNumbers(depth)?.[0];
-  if (count !== undefined)
+  if (count !== undefined && count <= KNOWN_MAX)
     return graph.constant(
       "int32",
       [count],

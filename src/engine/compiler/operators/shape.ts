@@ -18,7 +18,7 @@ import {
   type Value,
 } from "../value.ts";
 import { cast } from "./elementwise.ts";
-import { asIntegers, followed, type Known } from "./whole-numbers.ts";
+import { asIntegers, axisCount, followed, type Known } from "./whole-numbers.ts";
 
 /** The sizes of x as a vector of int32. */
 export function shapeOf(graph: Graph, x: Value): Value {
@@ -83,9 +83,7 @@ function completed(sizes: Shape, from: Shape): Shape {
 
 const reshape: Operator = (graph, call) => {
   const vector = inputAt(call, 1);
-  const [rank = null] = vector.shape;
-  if (rank === null) throw new NotCovered("Reshape to a rank that only a run tells");
-  const sizes: Known = knownElements(vector) ?? Array.from({ length: rank }, () => null);
+  const sizes: Known = knownElements(vector) ?? Array.from({ length: axisCount(vector) }, () => null);
   return reshaped(graph, inputAt(call, 0), sizes, vector);
 };
 

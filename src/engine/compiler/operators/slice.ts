@@ -144,6 +144,8 @@ const stridedSlice: Operator = (graph, call) => {
   const x = inputAt(call, 0);
   const [begin, end] = [inputAt(call, 1), inputAt(call, 2)];
   const strides = numbersAt(call, 3, "strides");
+  if (begin.shape[0] !== strides.length || end.shape[0] !== strides.length)
+    throw new Error("StridedSlice has not one begin and one end for each stride");
   const [begins, ends] = [elementsAt(graph, begin), elementsAt(graph, end)];
   const entries = entriesOf(call, strides.length, x.shape.length);
   const isFree = (name: string, index: number): boolean =>
@@ -183,6 +185,15 @@ function afterOne(graph: Graph, start: OneNumber): OneNumber {
   return either(graph, isLast, END, plus(graph, start, 1));
 }
 
+/** More parts than any model cuts; each is an output of its own. */
+const PARTS_MAX = 4096;
+
+/** The number of parts. @throws NotCovered when there are too many */
+function partCount(count: number): number {
+  if (count < 1 || count > PARTS_MAX) throw new NotCovered(`a tensor in ${count} parts`);
+  return count;
+}
+
 /** x cut along an axis into parts of the given sizes; null where only a run tells, and then all are equal. */
 export function split(graph: Graph, x: Value, axis: number, sizes: Known): readonly Value[] {
   const numbers = sizes.filter((size) => size !== null);
@@ -207,7 +218,7 @@ export function split(graph: Graph, x: Value, axis: number, sizes: Known): reado
 const splitEvenly: Operator = (graph, call) => {
   const x = inputAt(call, 1);
   const axis = axisOf(numberAt(call, 0, "an axis"), x.shape.length);
-  const count = call.attributes.int("num_split", 1);
+  const count = partCount(call.attributes.int("num_split", 1));
   const length = x.shape[axis] ?? null;
   if (length !== null && length % count !== 0)
     throw new Error(`Split of ${length} into ${count} equal parts`);
@@ -223,6 +234,7 @@ const splitBySizes: Operator = (graph, call) => {
   const x = inputAt(call, 0);
   const axis = axisOf(numberAt(call, 2, "an axis"), x.shape.length);
   const sizes = numbersAt(call, 1, "sizes");
+  partCount(sizes.length);
   const length = x.shape[axis] ?? null;
   if (!sizes.includes(-1)) return split(graph, x, axis, sizes);
   if (length === null) throw new NotCovered("SplitV with the rest of an axis whose size only a run tells");
@@ -240,7 +252,7 @@ const unpack: Operator = (graph, call) => {
   const axis = axisOf(call.attributes.int("axis", 0), x.shape.length);
   const count = x.shape[axis] ?? call.attributes.int("num", -1);
   if (count < 0) throw new NotCovered("Unpack of as many parts as a run finds");
-  const ones = Array.from({ length: count }, () => 1);
+  const ones = Array.from({ length: partCount(count) }, () => 1);
   return split(graph, x, axis, ones).map((part) => squeezed(graph, part, [axis]));
 };
 

@@ -5,6 +5,7 @@ import {
   knownElements,
   knownNumbers,
   type Layout,
+  NotCovered,
   permuted,
   toFirst,
   type Value,
@@ -65,11 +66,21 @@ export function assembled(graph: Graph, parts: readonly OneNumber[]): Value {
   return graph.node("Concat", pieces, { type: "int64", shape: [parts.length] }, { axis: 0 });
 }
 
+/** More axes than any tensor has. */
+const AXES_MAX = 32;
+
+/** How many axes a vector with one number for each axis speaks of. @throws NotCovered if only a run tells */
+export function axisCount({ shape: [count = null] }: Value): number {
+  if (count === null) throw new NotCovered("a tensor of a rank that only a run tells");
+  if (count > AXES_MAX) throw new Error(`there is no tensor of ${count} axes`);
+  return count;
+}
+
 /** The elements of a vector: numbers as far as they are known. */
 export function elementsAt(graph: Graph, vector: Value): readonly OneNumber[] {
   const known = knownElements(vector);
   return Array.from(
-    { length: vector.shape[0] ?? 0 },
+    { length: axisCount(vector) },
     (_, index) => known?.[index] ?? elementAt(graph, vector, index),
   );
 }
