@@ -21,25 +21,28 @@ import { SLICE } from "./slice.ts";
 import { SPACE } from "./space.ts";
 import { TENSOR_ARRAYS } from "./tensor-array.ts";
 
-export const OPERATORS: OperatorTable = {
-  ...ACTIVATION,
-  ...ARITHMETIC,
-  ...COMPARISON,
-  ...CONVOLUTION,
-  ...DETECTION,
-  ...ELEMENTWISE,
-  ...FILL,
-  ...GATHER,
-  ...IMAGE,
-  ...JOIN,
-  ...MATRIX,
-  ...NORMALIZE,
-  ...PAD,
-  ...POOL,
-  ...REDUCE,
-  ...SELECT,
-  ...SHAPE,
-  ...SLICE,
-  ...SPACE,
-  ...TENSOR_ARRAYS,
+/** In the order of the page that lists them. */
+export const OPERATOR_FAMILIES: Readonly<Record<string, OperatorTable>> = {
+  convolution: CONVOLUTION,
+  pooling: POOL,
+  normalization: NORMALIZE,
+  activation: ACTIVATION,
+  elementwise: ELEMENTWISE,
+  arithmetic: ARITHMETIC,
+  comparison: COMPARISON,
+  reduction: REDUCE,
+  matrix: MATRIX,
+  picture: IMAGE,
+  detection: DETECTION,
+  shape: SHAPE,
+  slice: SLICE,
+  join: JOIN,
+  gather: GATHER,
+  selection: SELECT,
+  padding: PAD,
+  "space and depth": SPACE,
+  fill: FILL,
+  "arrays of loops": TENSOR_ARRAYS,
 };
+
+export const OPERATORS: OperatorTable = Object.assign({}, ...Object.values(OPERATOR_FAMILIES));
