@@ -124,17 +124,15 @@ const atan2: Operator = (graph, call) => {
   const [y, x] = operands;
   if (y.type !== "float32") throw new NotCovered(`${call.op} of ${y.type}`);
   const zero = graph.scalar(0);
-  const upright = broadcast(graph, "Mul", [unary(graph, "Sign", y), graph.scalar(Math.PI / 2)]);
-  const slanted = unary(graph, "Atan", broadcast(graph, "Div", operands));
-  const right = broadcast(graph, "Where", [
-    broadcast(graph, "Equal", [x, zero], { type: "bool" }),
-    upright,
-    slanted,
-  ]);
-  const isDown = broadcast(graph, "Less", [y, zero], { type: "bool" });
-  const half = broadcast(graph, "Where", [isDown, graph.scalar(-Math.PI), graph.scalar(Math.PI)]);
-  const turn = broadcast(graph, "Where", [broadcast(graph, "Less", [x, zero], { type: "bool" }), half, zero]);
-  return broadcast(graph, "Add", [right, turn]);
+  const isBelow = (value: Value): Value => broadcast(graph, "Less", [value, zero], { type: "bool" });
+  // A zero has a sign too, and its reciprocal shows it.
+  const isNegative = (value: Value): Value =>
+    broadcast(graph, "Or", [isBelow(value), isBelow(unary(graph, "Reciprocal", value))]);
+  const isLevel = broadcast(graph, "Equal", [y, zero], { type: "bool" });
+  const slope = broadcast(graph, "Where", [isLevel, y, broadcast(graph, "Div", operands)]);
+  const half = broadcast(graph, "Where", [isNegative(y), graph.scalar(-Math.PI), graph.scalar(Math.PI)]);
+  const turn = broadcast(graph, "Where", [isNegative(x), half, zero]);
+  return broadcast(graph, "Add", [unary(graph, "Atan", slope), turn]);
 };
 
 const sum: Operator = (graph, { inputs, op }) => {
@@ -149,12 +147,6 @@ const squaredDifference: Operator = (graph, call) => {
 };
 
 const power: Operator = (graph, call) => broadcast(graph, "Pow", operandsOf(graph, call));
-
-const bitwiseAnd: Operator = (graph, call) => {
-  const operands = [inputAt(call, 0), inputAt(call, 1)];
-  if (operands.some(({ type }) => type !== "int32")) throw new NotCovered(`${call.op} of other than int32`);
-  return broadcast(graph, "BitwiseAnd", operands);
-};
 
 export const ARITHMETIC: OperatorTable = {
   Add: arithmetic("Add", (a, b) => a + b),
@@ -173,5 +165,4 @@ export const ARITHMETIC: OperatorTable = {
   Pow: power,
   SquaredDifference: squaredDifference,
   Atan2: atan2,
-  BitwiseAnd: bitwiseAnd,
 };

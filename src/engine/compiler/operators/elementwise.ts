@@ -74,13 +74,11 @@ const numeric =
   (graph, call) =>
     unary(graph, op, numberAt(call));
 
-/** Whole numbers are what they are. */
-const rounding =
-  (op: string): Operator =>
-  (graph, call) => {
-    const x = numberAt(call);
-    return x.type === "float32" ? unary(graph, op, x) : x;
-  };
+/** To even where two are as near. Whole numbers are what they are. */
+const round: Operator = (graph, call) => {
+  const x = numberAt(call);
+  return x.type === "float32" ? unary(graph, "Round", x) : x;
+};
 
 const exp: Operator = (graph, call) => unary(graph, "Exp", cast(graph, numberAt(call), "float32"));
 
@@ -138,9 +136,9 @@ export const ELEMENTWISE: OperatorTable = {
   Log: float("Log"),
   Log1p: log1p,
   Erf: float("Erf"),
-  Floor: rounding("Floor"),
-  Ceil: rounding("Ceil"),
-  Round: rounding("Round"),
+  Floor: float("Floor"),
+  Ceil: float("Ceil"),
+  Round: round,
   Sin: float("Sin"),
   Cos: float("Cos"),
   Tan: float("Tan"),

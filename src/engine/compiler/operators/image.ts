@@ -52,7 +52,7 @@ const resizeNearest: Operator = (graph, call) => {
   const x = picturesAt(call);
   const size = numbersAt(call, 1, "sizes");
   const corners = cornersOf(call);
-  const old = x.shape.slice(1, 3);
+  const old: Shape = x.shape.slice(1, 3);
   if (!isStatic(old)) throw new NotCovered(`${call.op} of pictures of any size`);
   const isMultiple = size.every((after, axis) => after % (old[axis] ?? 1) === 0);
   if (corners === "asymmetric" && isMultiple)
