@@ -2,11 +2,13 @@
  * Runs a graph twice: compiled, by ONNX Runtime, and as it is, by TF.js on its plain CPU backend, which is what
  * "computes the same" means here.
  */
+import { fromBinary } from "@bufbuild/protobuf";
 import "@tensorflow/tfjs-backend-cpu";
 import { type GraphModel, loadGraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";
 import * as ort from "onnxruntime-node";
 import { expect } from "vitest";
+import { ModelProtoSchema } from "../../../gen/onnx/onnx_pb.ts";
 import type { Compiled } from "../../../src/engine/compiler/compiled.ts";
 import { compileGraphModel } from "../../../src/engine/compiler/graph-model.ts";
 import type { ModelFiles } from "../../../src/engine/worker/weights.ts";
@@ -91,6 +93,12 @@ export const attr = {
     list: { s: values.map((value) => Buffer.from(value).toString("base64")) },
   }),
 };
+
+/** The operators of the ONNX graph that a case becomes, in their order; without those that hand the outputs on. */
+export function operatorsOf(given: GraphCase): readonly string[] {
+  const { graph } = fromBinary(ModelProtoSchema, compileGraphModel(modelOf(given).files).model);
+  return (graph?.node ?? []).map((node) => node.opType).filter((op) => op !== "Identity");
+}
 
 /** Expects the compiled node to give what TF.js gives, in type, shape and elements. */
 export async function expectSame(given: GraphCase): Promise<void> {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compileGraphModel } from "../../../../src/engine/compiler/graph-model.ts";
-import { attr, expectSame, floats, type GraphCase, ints, modelOf } from "../reference.ts";
+import { attr, expectSame, floats, type GraphCase, ints, operatorsOf } from "../reference.ts";
 
 const layouts = Object.entries({ plain: {}, convolved: { convolved: [0] }, open: { open: "all" } } as const);
 
@@ -95,32 +94,27 @@ function dilation(
   };
 }
 
-const operatorsOf = (given: GraphCase): readonly string[] => {
-  const text = Buffer.from(compileGraphModel(modelOf(given).files).model).toString("latin1");
-  return ["Conv", "Pad", "Slice", "Reshape"].filter((op) =>
-    text.includes(`"${String.fromCharCode(op.length)}${op}`),
-  );
-};
-
 describe("a dilated convolution in old graphs", () => {
   const whole: Dilation = { pads: [2, 3, 1, 2], crops: [0, 1, 0, 1] };
   test.each([true, false])("is one convolution (depthwise: %s)", async (depthwise) => {
     await expectSame(dilation(whole, depthwise));
-    expect(operatorsOf(dilation(whole, depthwise))).toEqual(["Conv"]);
+    expect(operatorsOf(dilation(whole, depthwise))).toEqual(["Transpose", "Conv", "Transpose"]);
   });
   test("of a picture of any size", async () => {
     await expectSame(dilation({ ...whole, open: "all" }));
-    expect(operatorsOf(dilation({ ...whole, open: "all" }))).toEqual(["Conv"]);
+    expect(operatorsOf(dilation({ ...whole, open: "all" }))).toEqual(["Transpose", "Conv", "Transpose"]);
   });
   test("with blocks that are not square", async () => {
     const oblong: Dilation = { block: [3, 2], pads: [3, 3, 1, 2], crops: [1, 2, 0, 0] };
     await expectSame(dilation(oblong));
-    expect(operatorsOf(dilation(oblong))).toEqual(["Conv"]);
+    expect(operatorsOf(dilation(oblong))).toEqual(["Transpose", "Conv", "Transpose"]);
   });
   test("stays as it is where more is cropped than was padded", async () => {
     const cropped: Dilation = { pads: [0, 1, 0, 1], crops: [1, 0, 0, 1] };
     await expectSame(dilation(cropped));
-    expect(operatorsOf(dilation(cropped))).toEqual(["Conv", "Pad", "Slice", "Reshape"]);
+    expect(operatorsOf(dilation(cropped))).toEqual(
+      expect.arrayContaining(["Pad", "Conv", "Reshape", "Slice"]),
+    );
   });
   test("stays as it is with a stride", async () => {
     const strided: Dilation = { pads: [2, 3, 1, 2], crops: [0, 1, 0, 1], stride: 2 };
