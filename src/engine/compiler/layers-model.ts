@@ -96,7 +96,7 @@ function compileCall(context: Context, node: LayerNode, inputs: readonly Value[]
   if (!layer) throw new NotCovered(`the layer ${className}`);
   graph.at(name);
   try {
-    const weight = (part: string, shape: Value["shape"]) => weights.take(name, part, shape);
+    const weight = (part: string, shape: Value["shape"]) => weights.take(node, part, shape);
     return [layer(graph, { className, config: configOf(name, node.config), inputs, weight })];
   } catch (error) {
     const message = `${error instanceof Error ? error.message : String(error)} (layer ${name})`;

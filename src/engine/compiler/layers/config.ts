@@ -23,8 +23,8 @@ export interface Config {
 export function configOf(layer: string, raw: Readonly<Record<string, unknown>>): Config {
   const fault = (name: string, what: string) => new Error(`${name} of the layer ${layer} ${what}`);
   function read<T>(name: string, fallback: T | undefined, decode: (value: unknown) => T | undefined): T {
-    const value = raw[name] ?? undefined;
-    if (value === undefined) {
+    const value = numberOf(raw[name]);
+    if (value === undefined || value === null) {
       if (fallback === undefined) throw fault(name, "is missing");
       return fallback;
     }
@@ -37,7 +37,7 @@ export function configOf(layer: string, raw: Readonly<Record<string, unknown>>):
     return list.every(isInt) ? list : undefined;
   };
   return {
-    has: (name) => raw[name] !== undefined && raw[name] !== null,
+    has: (name) => (raw[name] ?? undefined) !== undefined,
     number: (name, fallback) => read(name, fallback, (value) => (isNumber(value) ? value : undefined)),
     int: (name, fallback) => read(name, fallback, (value) => (isInt(value) ? value : undefined)),
     bool: (name, fallback) =>
@@ -59,6 +59,11 @@ export function configOf(layer: string, raw: Readonly<Record<string, unknown>>):
       }),
     raw: (name) => raw[name],
   };
+}
+
+/** Some versions of Keras write a number as an array without axes. */
+function numberOf(value: unknown): unknown {
+  return isRecord(value) && value.type === "ndarray" ? value.value : value;
 }
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);

@@ -6,7 +6,7 @@ import { readWeights } from "../weight-values.ts";
 
 export interface LayerWeights {
   /** @throws Error when there is none, or one of another shape */
-  take(layer: string, name: string, shape: Shape): Value;
+  take(layer: { readonly name: string }, name: string, shape: Shape): Value;
   /** @throws Error naming weights that no layer has taken */
   finish(): void;
 }
@@ -15,19 +15,24 @@ export function layerWeights(graph: Graph, files: ModelFiles): LayerWeights {
   const read = readWeights(files);
   const names = files.specs.flatMap(({ name, group }) => (group === "optimizer" ? [] : [name]));
   if (names.some((name) => /\/\d+$/.test(name))) throw new NotCovered("weights that are named by number");
+  const double = names.toSorted().find((name, i, all) => name === all[i - 1]);
+  if (double !== undefined) throw new Error(`there are two weights ${double}`);
   const wanted = new Map(names.map((name) => [withoutCell(name), name]));
   for (const name of names) wanted.set(name, name);
-  const taken = new Map<string, Value>();
+  const taken = new Map<string, { readonly by: object; readonly value: Value }>();
   return {
     take(layer, name, shape) {
-      const stored = wanted.get(`${layer}/${name}`);
-      const value = stored === undefined ? undefined : (taken.get(stored) ?? constantOf(graph, read(stored)));
-      if (stored === undefined || !value) throw new Error(`there is no weight ${layer}/${name}`);
+      const stored = wanted.get(`${layer.name}/${name}`);
+      const found = stored === undefined ? undefined : taken.get(stored);
+      // Models inside one another may have layers of the same name; whose weight it is, nobody could tell.
+      if (found && found.by !== layer) throw new Error(`two layers ${layer.name} have the weight ${name}`);
+      const value = found?.value ?? (stored === undefined ? undefined : constantOf(graph, read(stored)));
+      if (stored === undefined || !value) throw new Error(`there is no weight ${layer.name}/${name}`);
       const isAsWanted =
         value.shape.length === shape.length &&
         shape.every((size, axis) => size === null || size === value.shape[axis]);
       if (!isAsWanted) throw new Error(`the weight ${stored} is of [${value.shape}], not [${shape}]`);
-      taken.set(stored, value);
+      taken.set(stored, { by: layer, value });
       return value;
     },
     finish() {

@@ -41,7 +41,7 @@ export async function saved(model: layers.LayersModel): Promise<ModelFiles> {
 }
 
 /** tfjs-layers changes the JSON that it reads. */
-async function loaded({ model, specs, data }: ModelFiles): Promise<layers.LayersModel> {
+export async function loaded({ model, specs, data }: ModelFiles): Promise<layers.LayersModel> {
   return layers.loadLayersModel({
     load: async () => ({
       modelTopology: structuredClone(model.modelTopology),
