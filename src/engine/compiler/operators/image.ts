@@ -26,7 +26,7 @@ function resized(graph: Graph, x: Value, size: Value, attributes: Readonly<Recor
   const shape: Shape = [x.shape[0] ?? null, height, width, x.shape[3] ?? null];
   return graph.node(
     "Resize",
-    [x, undefined, undefined, asIntegers(graph, size)],
+    [x, undefined, undefined, asIntegers(graph, size.shape[0] === 2 ? size : reshaped(graph, size, [2]))],
     { type: x.type, shape, layout: x.layout },
     { ...attributes, axes: [axisInMemory(1, x), axisInMemory(2, x)] },
   );
@@ -44,30 +44,29 @@ const resizeBilinear: Operator = (graph, call) =>
     coordinate_transformation_mode: cornersOf(call),
   });
 
-/**
- * Each pixel is one of the old ones. Where every pixel becomes so and so many, ONNX picks the same ones as TF.js; else
- * it may round to another one, so they are picked here.
- */
+/** Each pixel is one of the old ones, the one that TF.js picks, where ONNX might round to the next. */
 const resizeNearest: Operator = (graph, call) => {
   const x = picturesAt(call);
   const size = numbersAt(call, 1, "sizes");
-  const corners = cornersOf(call);
   const old: Shape = x.shape.slice(1, 3);
   if (!isStatic(old)) throw new NotCovered(`${call.op} of pictures of any size`);
-  const isMultiple = size.every((after, axis) => after % (old[axis] ?? 1) === 0);
-  if (corners === "asymmetric" && isMultiple)
+  const places = old.map((before, axis) => nearest(before, size[axis] ?? 1, cornersOf(call)));
+  // Where every pixel becomes so and so many there is nothing to round, and one node does it.
+  if (places.every((picked, axis) => isRepeated(picked, old[axis] ?? 1)))
     return resized(graph, x, inputAt(call, 1), {
       mode: "nearest",
-      coordinate_transformation_mode: corners,
+      coordinate_transformation_mode: "asymmetric",
       nearest_mode: "floor",
     });
   let picture = x;
-  for (const [axis, before] of old.entries()) {
-    const places = nearest(before, size[axis] ?? 1, corners);
-    picture = gathered(graph, picture, graph.integers(places), axis + 1);
-  }
+  for (const [axis, picked] of places.entries())
+    picture = gathered(graph, picture, graph.integers(picked), axis + 1);
   return picture;
 };
+
+const isRepeated = (places: readonly number[], before: number): boolean =>
+  places.length % before === 0 &&
+  places.every((place, i) => place === Math.floor((i * before) / places.length));
 
 /** Which of the old pixels TF.js takes along one axis, in its own arithmetic. */
 function nearest(before: number, after: number, corners: Corners): readonly number[] {

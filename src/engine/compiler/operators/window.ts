@@ -72,16 +72,27 @@ export function slidShape(sizes: Shape, window: Window, padding: Padding): Shape
   });
 }
 
-/** In numbers where the sizes are known, else as ONNX's own rule, which is the same. */
+/** In numbers where they are known, else as ONNX's own rule, which is the same but for windows with gaps. */
 export function paddingAttributes(sizes: Shape, window: Window, padding: Padding): Attributes {
   if (padding.kind === "valid") return {};
-  if (padding.kind === "same" && sizes.includes(null)) return { auto_pad: "SAME_UPPER" };
-  const pads = sizes.map((size, axis): readonly [number, number] => {
-    if (padding.kind === "explicit") return padding.pads[axis] ?? [0, 0];
-    const stride = window.strides[axis] ?? 1;
-    const length = size ?? 0;
-    const total = Math.max((Math.ceil(length / stride) - 1) * stride + reach(window, axis) - length, 0);
-    return [Math.floor(total / 2), Math.ceil(total / 2)];
-  });
-  return { pads: [...pads.map(([before]) => before), ...pads.map(([, after]) => after)] };
+  const pads = sizes.map((size, axis) =>
+    padding.kind === "explicit" ? (padding.pads[axis] ?? [0, 0]) : samePads(size, window, axis),
+  );
+  const known = pads.flatMap((pair) => (pair ? [pair] : []));
+  if (known.length < pads.length) {
+    if (window.dilations.some((dilation) => dilation !== 1))
+      throw new NotCovered("a window with strides and gaps over a picture of any size");
+    return { auto_pad: "SAME_UPPER" };
+  }
+  return { pads: [...known.map(([before]) => before), ...known.map(([, after]) => after)] };
+}
+
+/** Undefined where it depends on the size, and only a run tells that. */
+function samePads(size: number | null, window: Window, axis: number): readonly [number, number] | undefined {
+  const stride = window.strides[axis] ?? 1;
+  if (size === null && stride !== 1) return undefined;
+  // Windows that move cell by cell reach beyond the edges by as much over any size.
+  const last = size === null ? 0 : (Math.ceil(size / stride) - 1) * stride - (size - 1);
+  const total = Math.max(last + reach(window, axis) - 1, 0);
+  return [Math.floor(total / 2), Math.ceil(total / 2)];
 }
