@@ -1,18 +1,20 @@
 /** Writes ONNX models for tests: a graph in the messages of the format, and the folder that it is served from. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
   AttributeProtoSchema,
   AttributeProto_AttributeType as AttributeType,
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
+  type FunctionProto,
+  FunctionProtoSchema,
   GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
-  OperatorSetIdProtoSchema,
   type SparseTensorProto,
+  SparseTensorProtoSchema,
   type TensorProto,
   TensorProtoSchema,
   type ValueInfoProto,
@@ -37,20 +39,48 @@ const graphOf = (name: string, { input, output, initializer, sparseInitializer, 
     node: [...(nodes ?? [])],
   });
 
-export type ModelInit = MessageInitShape<typeof ModelProtoSchema>;
-
-/** A ModelProto of this graph, for operators of opset 19. */
-export function onnxModel(graph: GraphInit, more: ModelInit = {}): Uint8Array<ArrayBuffer> {
-  return toBinary(
-    ModelProtoSchema,
-    create(ModelProtoSchema, {
-      irVersion: 9n,
-      opsetImport: [create(OperatorSetIdProtoSchema, { domain: "", version: 19n })],
-      graph: graphOf("graph", graph),
-      ...more,
-    }),
-  );
+export interface ModelOptions {
+  /** Version of ONNX's own operators; default 19. */
+  readonly opset?: bigint;
+  /** Other sets of operators that the model speaks of. */
+  readonly domains?: readonly string[];
+  readonly functions?: readonly FunctionProto[];
 }
+
+/** A ModelProto of this graph. */
+export function onnxModel(graph: GraphInit, options: ModelOptions = {}): Uint8Array<ArrayBuffer> {
+  const { opset = 19n, domains = [], functions = [] } = options;
+  const own = { domain: "", version: opset };
+  const model = create(ModelProtoSchema, {
+    irVersion: 9n,
+    opsetImport: [own, ...domains.map((domain) => ({ domain, version: 1n }))],
+    graph: graphOf("graph", graph),
+    functions: [...functions],
+  });
+  return toBinary(ModelProtoSchema, model);
+}
+
+/** A function of the input `a` and the output `b`. */
+export const functionOf = (domain: string, name: string, nodes: readonly NodeProto[]) =>
+  create(FunctionProtoSchema, {
+    domain,
+    name,
+    input: ["a"],
+    output: ["b"],
+    node: [...nodes],
+    opsetImport: [
+      { domain: "", version: 19n },
+      { domain, version: 1n },
+    ],
+  });
+
+/** One element that is not zero, in a tensor of that size. */
+export const sparse = (name: string, dims: readonly number[]) =>
+  create(SparseTensorProtoSchema, {
+    values: tensor(name, Float32Array.of(1), [1]),
+    indices: int64s("", [0]),
+    dims: dims.map(BigInt),
+  });
 
 export async function writeOnnx(
   folder: string,

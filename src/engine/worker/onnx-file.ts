@@ -30,8 +30,8 @@ export const ONNX_BYTES_MAX = 2 ** 31 - 1;
  */
 export const ONNX_NODES_MAX = 50_000;
 
-/** Graphs and functions inside one another. protobuf's own limit of 100 levels is met at 33 graphs. */
-export const ONNX_NESTING_MAX = 32;
+/** Graphs and functions inside one another. The 100 levels that readers of protobuf go down are met at 31 graphs. */
+export const ONNX_NESTING_MAX = 30;
 
 /**
  * @returns a serialized ModelProto without external tensors
