@@ -48,7 +48,8 @@ export function activated(graph: Graph, x: Value, { className, config }: LayerCa
   const name = config.raw("activation");
   const activation =
     typeof name === "string" && Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
-  if (!activation) throw new NotCovered(`${className} with the activation ${JSON.stringify(name)}`);
+  if (!activation)
+    throw new NotCovered(`${className} with the activation ${JSON.stringify(name).slice(0, 80)}`);
   return activation(graph, x);
 }
 

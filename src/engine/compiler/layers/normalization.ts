@@ -5,7 +5,7 @@ import { broadcast, unary } from "../operators/elementwise.ts";
 import { batchNormalization, type Normalization } from "../operators/normalize.ts";
 import { reduce } from "../operators/reduce.ts";
 import { reshaped } from "../operators/shape.ts";
-import { axisOf, isStatic, NotCovered, type Value } from "../value.ts";
+import { axisOf, isStatic, NotCovered, sizeOf, type Value } from "../value.ts";
 import { floatInputOf, type LayerCall, type LayerTable } from "./layer.ts";
 
 /**
@@ -61,20 +61,27 @@ function layerNormalization(graph: Graph, call: LayerCall): Value {
     throw new NotCovered(`LayerNormalization along the axes ${axes}`);
   const sizes = axes.map((axis) => x.shape[axis] ?? null);
   if (!isStatic(sizes)) throw new Error("LayerNormalization along an axis of unknown size");
-  const spread = (name: string): Value =>
-    reshaped(
-      graph,
-      call.weight(name, sizes),
-      x.shape.map((size, axis) => (axes.includes(axis) ? size : 1)),
+  const epsilon = config.number("epsilon", 1e-3);
+  const gamma = config.bool("scale", true) ? call.weight("gamma", sizes) : undefined;
+  const beta = config.bool("center", true) ? call.weight("beta", sizes) : undefined;
+  const isTrailing = axes[0] === x.shape.length - axes.length;
+  if (isTrailing) {
+    const ones = () => graph.constant("float32", sizes, new Float32Array(sizeOf(sizes)).fill(1));
+    return graph.node(
+      "LayerNormalization",
+      [graph.channelsLast(x), gamma ?? ones(), beta],
+      { type: x.type, shape: x.shape },
+      { axis: axes[0], epsilon: { float: epsilon } },
     );
+  }
+  const spread = x.shape.map((size, axis) => (axes.includes(axis) ? size : 1));
   const mean = (value: Value): Value => reduce(graph, "ReduceMean", value, axes, { keepDims: true });
   const centred = broadcast(graph, "Sub", [x, mean(x)]);
   const variance = mean(broadcast(graph, "Mul", [centred, centred]));
-  const epsilon = graph.scalar(config.number("epsilon", 1e-3));
-  const deviation = unary(graph, "Sqrt", broadcast(graph, "Add", [variance, epsilon]));
+  const deviation = unary(graph, "Sqrt", broadcast(graph, "Add", [variance, graph.scalar(epsilon)]));
   const normal = broadcast(graph, "Div", [centred, deviation]);
-  const grown = config.bool("scale", true) ? broadcast(graph, "Mul", [normal, spread("gamma")]) : normal;
-  return config.bool("center", true) ? broadcast(graph, "Add", [grown, spread("beta")]) : grown;
+  const grown = gamma ? broadcast(graph, "Mul", [normal, reshaped(graph, gamma, spread)]) : normal;
+  return beta ? broadcast(graph, "Add", [grown, reshaped(graph, beta, spread)]) : grown;
 }
 
 export const NORMALIZATION: LayerTable = {

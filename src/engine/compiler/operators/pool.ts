@@ -31,6 +31,12 @@ function pooled(x: Value, { kernel, strides, padding }: PoolOptions) {
   if (sizes.length !== kernel.length)
     throw new Error(`a window of ${kernel.length} dimensions does not fit an input of [${x.shape}]`);
   const window: Window = { kernel, strides, dilations: kernel.map(() => 1) };
+  // ONNX Runtime computes a negative padding for some sizes then, and refuses that.
+  const hasGaps = kernel.some(
+    (cells, axis) => cells > 1 && cells < (strides[axis] ?? 1) && sizes[axis] === null,
+  );
+  if (padding.kind === "same" && hasGaps)
+    throw new NotCovered("pooling that leaves out cells of a picture of any size");
   const shape: Shape = [rows, ...slidShape(sizes, window, padding), x.shape.at(-1) ?? null];
   return {
     shape,

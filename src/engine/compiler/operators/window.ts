@@ -90,6 +90,8 @@ export function paddingAttributes(sizes: Shape, window: Window, padding: Padding
 /** Undefined where it depends on the size, and only a run tells that. */
 function samePads(size: number | null, window: Window, axis: number): readonly [number, number] | undefined {
   const stride = window.strides[axis] ?? 1;
+  // A window of one cell never reaches beyond an edge.
+  if (reach(window, axis) === 1) return [0, 0];
   if (size === null && stride !== 1) return undefined;
   // Windows that move cell by cell reach beyond the edges by as much over any size.
   const last = size === null ? 0 : (Math.ceil(size / stride) - 1) * stride - (size - 1);

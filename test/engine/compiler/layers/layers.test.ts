@@ -67,6 +67,8 @@ const CONVOLUTIONS: Case[] = [
     { filters: 5, kernelSize: [3, 1], strides: 2, padding: "valid", useBias: false },
     { filters: 5, kernelSize: [3, 2], dilationRate: [2, 3], padding: "same", activation: "elu" },
     { filters: 5, kernelSize: 1, activation: "softmax" },
+    { filters: 5, kernelSize: 1, strides: 2, padding: "same" },
+    { filters: 5, kernelSize: [3, 2], strides: [2, 3], padding: "same" },
   ]),
   ...settings(layers.conv3d, volume, [
     { filters: 3, kernelSize: 2 },
@@ -95,6 +97,9 @@ const CONVOLUTIONS: Case[] = [
   ]),
 ];
 
+/** Some cells are under no window. */
+const GAPS = { poolSize: [3, 2], strides: [2, 3], padding: "same" };
+
 const POOLS: Case[] = [
   ...[layers.maxPooling1d, layers.averagePooling1d].flatMap((make) =>
     settings<Options>(make as (options: Options) => Layer, sequence, [
@@ -105,8 +110,9 @@ const POOLS: Case[] = [
   ...[layers.maxPooling2d, layers.averagePooling2d].flatMap((make) =>
     settings<Options>(make as (options: Options) => Layer, picture, [
       {},
-      { poolSize: [3, 2], strides: [2, 3], padding: "same" },
+      { poolSize: [3, 2], strides: [2, 1], padding: "same" },
       { poolSize: 3, strides: 1, padding: "valid" },
+      { poolSize: 1, strides: 2, padding: "same" },
     ]),
   ),
   ...[layers.maxPooling3d, layers.averagePooling3d].flatMap((make) =>
@@ -115,6 +121,7 @@ const POOLS: Case[] = [
       { poolSize: [3, 2, 2], strides: [2, 2, 1], padding: "same" },
     ]),
   ),
+  ...settings(layers.maxPooling2d as (options: Options) => Layer, picture, [GAPS]),
   ...settings(layers.globalAveragePooling1d, sequence, [{}]),
   ...settings(layers.globalMaxPooling1d, sequence, [{}]),
   ...[layers.globalAveragePooling2d, layers.globalMaxPooling2d].flatMap((make) =>
@@ -303,6 +310,26 @@ describe("as in TF.js", () => {
   test.each(convolvable)("$name of $shapes, channels first in memory", async ({ layer, shapes }) => {
     await expectSameModel(await saved(modelOf(layer(), shapes, { convolved: true })));
   });
+});
+
+/** The harness gives every open size as many rows: enough for each window. */
+const OPEN = [...CONVOLUTIONS, ...POOLS, ...NORMALIZATIONS, ...ACTIVATION_LAYERS, ...FORMS].filter(
+  ({ name, shapes, dtype }) =>
+    !dtype &&
+    shapes.some((shape) => shape.length > 1) &&
+    // See below.
+    !name.endsWith(JSON.stringify(GAPS)) &&
+    // Those whose weights or form depend on the sizes; TF.js refuses them too.
+    !/"axis":(?:\[1|1\b)|PReLU \{\}|"sharedAxes":\[2,3\]|^(?:Flatten|Reshape|TimeDistributed)/.test(name),
+);
+test.each(OPEN)("$name of any size", async ({ layer, shapes }) => {
+  await expectSameModel(await saved(modelOf(layer(), shapes, { open: true })), { rows: 8 });
+});
+
+test("a pool with gaps, of any size, is not covered", async () => {
+  const pool = layers.maxPooling2d as (options: Options) => Layer;
+  const files = await saved(modelOf(pool(GAPS), picture, { open: true }));
+  expect(() => compileLayersModel(files)).toThrow(expect.objectContaining({ name: "NotCovered" }));
 });
 
 test("every layer has a case", () => {

@@ -95,13 +95,20 @@ export async function expectSameModel(
   return compiled;
 }
 
-/** A model of one layer. @param convolved its inputs come from convolutions, and so lie channels first in memory */
+/**
+ * A model of one layer.
+ * @param convolved its inputs come from convolutions, and so lie channels first in memory
+ * @param open all sizes but that of the last axis are left to a run
+ */
 export function modelOf(
   layer: Layer,
   shapes: readonly Sizes[],
-  { convolved = false, dtype = "float32" as "float32" | "int32" } = {},
+  { convolved = false, open = false, dtype = "float32" as "float32" | "int32" } = {},
 ): layers.LayersModel {
-  const inputs = shapes.map((shape) => layers.input({ shape: [...shape], dtype }));
+  const inputs = shapes.map((sizes) => {
+    const shape = sizes.map((size, axis) => (open && axis < sizes.length - 1 ? null : size));
+    return layers.input({ shape: shape as number[], dtype });
+  });
   const before = inputs.map((input) => (convolved ? convolve(input) : input));
   const [only, ...more] = before;
   const outputs = layer.apply(more.length === 0 && only ? only : before);
