@@ -18,11 +18,12 @@ import {
 const plain =
   (dimensions: number): Layer =>
   (graph, call) => {
-    const { x, strides, kernelSize, channels, filters } = read(call, dimensions);
+    const { x, strides, kernelSize, channels } = read(call, dimensions);
+    const filters = call.config.int("filters");
     const convolved = convolution(graph, x, call.weight("kernel", [...kernelSize, channels, filters]), {
       strides,
       dilations: call.config.perAxis("dilation_rate", dimensions, 1),
-      padding: paddingOf(call),
+      padding: paddingOf(call, kernelSize, strides),
       bias: biasOf(call, filters),
     });
     return activated(graph, convolved, call);
@@ -32,23 +33,28 @@ const plain =
 const transposed =
   (dimensions: number): Layer =>
   (graph, call) => {
-    const { x, strides, kernelSize, channels, filters } = read(call, dimensions);
+    const { x, strides, kernelSize, channels } = read(call, dimensions);
+    const filters = call.config.int("filters");
     withoutDilation(call, dimensions);
     const kernel = call.weight("kernel", [...kernelSize, filters, channels]);
     const bias = biasOf(call, filters);
-    const convolved = transposedConvolution(graph, x, kernel, { strides, padding: paddingOf(call), bias });
+    const convolved = transposedConvolution(graph, x, kernel, {
+      strides,
+      padding: paddingOf(call, kernelSize, strides),
+      bias,
+    });
     return activated(graph, convolved, call);
   };
 
 function depthwise(graph: Graph, call: LayerCall): Value {
-  const { x, strides, kernelSize, channels } = read({ ...call }, 2, "depthwise");
+  const { x, strides, kernelSize, channels } = read(call, 2);
   const multiplier = call.config.int("depth_multiplier", 1);
   withoutDilation(call, 2);
   const kernel = call.weight("depthwise_kernel", [...kernelSize, channels, multiplier]);
   const convolved = convolution(graph, x, kernel, {
     strides,
     dilations: [1, 1],
-    padding: paddingOf(call),
+    padding: paddingOf(call, kernelSize, strides),
     bias: biasOf(call, channels * multiplier),
     depthwise: true,
   });
@@ -57,7 +63,8 @@ function depthwise(graph: Graph, call: LayerCall): Value {
 
 /** Each channel by itself, and then all of them at each pixel. */
 function separable(graph: Graph, call: LayerCall): Value {
-  const { x, strides, kernelSize, channels, filters } = read(call, 2);
+  const { x, strides, kernelSize, channels } = read(call, 2);
+  const filters = call.config.int("filters");
   const multiplier = call.config.int("depth_multiplier", 1);
   const apart = convolution(
     graph,
@@ -66,7 +73,7 @@ function separable(graph: Graph, call: LayerCall): Value {
     {
       strides,
       dilations: call.config.perAxis("dilation_rate", 2, 1),
-      padding: paddingOf(call),
+      padding: paddingOf(call, kernelSize, strides),
       depthwise: true,
     },
   );
@@ -80,7 +87,7 @@ function separable(graph: Graph, call: LayerCall): Value {
   return activated(graph, together, call);
 }
 
-function read(call: LayerCall, dimensions: number, kind: "plain" | "depthwise" = "plain") {
+function read(call: LayerCall, dimensions: number) {
   channelsLastOnly(call);
   const x = floatInputOf(call, [dimensions + 2]);
   return {
@@ -88,7 +95,6 @@ function read(call: LayerCall, dimensions: number, kind: "plain" | "depthwise" =
     strides: call.config.perAxis("strides", dimensions, 1),
     kernelSize: call.config.perAxis("kernel_size", dimensions),
     channels: channelsOf(call, x),
-    filters: kind === "plain" ? call.config.int("filters") : 0,
   };
 }
 

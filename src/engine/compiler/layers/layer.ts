@@ -53,8 +53,15 @@ export function channelsLastOnly({ className, config }: LayerCall): void {
 }
 
 /** TF.js implements "causal" nowhere. */
-export function paddingOf({ className, config }: LayerCall): Padding {
+export function paddingOf(
+  { className, config }: LayerCall,
+  kernel: readonly number[],
+  strides: readonly number[],
+): Padding {
   const kind = config.text("padding", "valid");
   if (kind !== "valid" && kind !== "same") throw new NotCovered(`${className} with the padding ${kind}`);
+  // In three dimensions TF.js' backends in JavaScript then begin inside the edge, and TensorFlow does not.
+  const hasGaps = kernel.length === 3 && kernel.some((cells, axis) => cells < (strides[axis] ?? 1));
+  if (kind === "same" && hasGaps) throw new NotCovered(`${className} with strides beyond its window`);
   return { kind };
 }

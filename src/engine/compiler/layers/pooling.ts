@@ -11,7 +11,7 @@ const pooling =
     const x = floatInputOf(call, [dimensions + 2]);
     const kernel = call.config.perAxis("pool_size", dimensions, 2);
     const strides = call.config.has("strides") ? call.config.perAxis("strides", dimensions) : kernel;
-    return pool(graph, op, x, { kernel, strides, padding: paddingOf(call) });
+    return pool(graph, op, x, { kernel, strides, padding: paddingOf(call, kernel, strides) });
   };
 
 /** Over all of the space, which is gone then. */

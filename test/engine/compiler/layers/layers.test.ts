@@ -388,6 +388,14 @@ describe("not covered", () => {
       "DepthwiseConv2D with dilation",
     ],
     [
+      "gaps in a volume",
+      layers.maxPooling3d({ poolSize: 2, strides: 3, padding: "same" } as Parameters<
+        typeof layers.maxPooling3d
+      >[0]),
+      volume,
+      "MaxPooling3D with strides beyond its window",
+    ],
+    [
       "masks",
       layers.embedding({ inputDim: 5, outputDim: 4, maskZero: true }),
       [[6]],
