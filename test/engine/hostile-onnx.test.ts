@@ -206,7 +206,7 @@ const REFUSED: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     ),
     /the function F calls itself/,
   ],
-  "functions that double thirty times": [doubling(31), /more than 50000 nodes/],
+  "functions that double twenty times": [doubling(20), /more than 50000 nodes/],
   "too many nodes": [chain(ONNX_NODES_MAX + 1), /more than 50000 nodes/],
   "a chain 100,000 deep": [chain(100_000), /more than 50000 nodes/],
   "graphs too deep inside one another": [branches(ONNX_NESTING_MAX + 1), /deep inside one another|recursion/],

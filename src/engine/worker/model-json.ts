@@ -15,9 +15,6 @@ export const MODEL_JSON_BYTES_MAX = 32 * 1024 ** 2;
 /** Levels of nesting: a model within a model takes four. Whoever walks through it does so by recursion. */
 export const MODEL_JSON_DEPTH_MAX = 200;
 
-/** Dimensions of a weight, of which TF.js knows 6; each is less than 2^31, so that no product is beyond a double. */
-export const WEIGHT_RANK_MAX = 32;
-
 /** @throws BadModel with a sentence that says what is wrong */
 export async function readModelJson(folder: string): Promise<io.ModelJSON> {
   const model = parseModelJson(await readText(join(folder, "model.json")));
@@ -90,13 +87,8 @@ function isGroup(value: unknown): boolean {
 function isSpec(value: unknown): boolean {
   if (!isRecord(value)) return false;
   const { name, shape, dtype } = value;
-  const isSize = (size: unknown): boolean =>
-    Number.isInteger(size) && Number(size) >= 0 && Number(size) < 2 ** 31;
+  const isNumber = (size: unknown): boolean => typeof size === "number";
   return (
-    typeof name === "string" &&
-    typeof dtype === "string" &&
-    Array.isArray(shape) &&
-    shape.length <= WEIGHT_RANK_MAX &&
-    shape.every(isSize)
+    typeof name === "string" && typeof dtype === "string" && Array.isArray(shape) && shape.every(isNumber)
   );
 }

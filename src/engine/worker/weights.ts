@@ -20,6 +20,12 @@ export interface ModelFiles {
 /** Plain names, folders only below the model's own. */
 export const WEIGHT_FILE = /^(?:[A-Za-z0-9_][A-Za-z0-9._+-]*\/)*[A-Za-z0-9_][A-Za-z0-9._+-]*$/;
 
+/** Elements along a dimension: with the dimensions below, no product is beyond what a double holds. */
+export const WEIGHT_SIZE_MAX = 2 ** 31 - 1;
+
+/** Dimensions of a weight, of which TF.js knows 6. */
+export const WEIGHT_RANK_MAX = 32;
+
 const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   float32: 4,
   int32: 4,
@@ -83,6 +89,13 @@ function bytesOf(weights: readonly WeightSpec[]): { readonly need: number; reado
   let need = 0;
   let isExact = true;
   for (const spec of weights) {
+    const { name, shape } = spec;
+    const wrong = shape.find((size) => !Number.isInteger(size) || size < 0 || size > WEIGHT_SIZE_MAX);
+    if (wrong !== undefined) throw new BadModel(`the weight ${name} has the size ${wrong}`);
+    if (shape.length > WEIGHT_RANK_MAX)
+      throw new BadModel(
+        `the weight ${name} has ${shape.length} dimensions; at most ${WEIGHT_RANK_MAX} are allowed`,
+      );
     const bytes = weightBytes(spec);
     if (bytes === undefined && spec.dtype !== "string")
       throw new BadModel(`the weight ${spec.name} has the unknown type ${spec.dtype}`);
