@@ -3,6 +3,7 @@ import type { Graph } from "../graph.ts";
 import { type Call, inputAt, type Operator, type OperatorTable } from "../operator.ts";
 import { knownElements, NotCovered, type Value } from "../value.ts";
 import { broadcast, cast, matchTypes, unary } from "./elementwise.ts";
+import { hardSigmoid, noteSum, onlyNumber } from "./hard-sigmoid.ts";
 import { followed, type Known } from "./whole-numbers.ts";
 
 /** Both inputs, as numbers of one type. */
@@ -36,6 +37,26 @@ const arithmetic =
     return followed(graph, knownResult(operands, compute), () => broadcast(graph, op, operands));
   };
 
+const addition: Operator = (graph, call) => {
+  const operands = operandsOf(graph, call);
+  const known = knownResult(operands, (a, b) => a + b);
+  return noteSum(
+    followed(graph, known, () => broadcast(graph, "Add", operands)),
+    operands,
+  );
+};
+
+const multiplication: Operator = (graph, call) => {
+  const operands = operandsOf(graph, call);
+  const [a, b] = operands;
+  const known = knownResult(operands, (left, right) => left * right);
+  return (
+    hardSigmoid(graph, a, onlyNumber(b)) ??
+    hardSigmoid(graph, b, onlyNumber(a)) ??
+    followed(graph, known, () => broadcast(graph, "Mul", operands))
+  );
+};
+
 /** Truth values count as 0 and 1. */
 const extreme =
   (op: string, compute: Compute): Operator =>
@@ -50,7 +71,9 @@ const floorDivision: Compute = (a, b) => Math.floor(a / b);
 
 const division: Operator = (graph, call) => {
   const operands = operandsOf(graph, call);
-  if (operands[0].type === "float32") return broadcast(graph, "Div", operands);
+  const [a, b] = operands;
+  if (a.type === "float32")
+    return hardSigmoid(graph, a, 1 / (onlyNumber(b) ?? 0)) ?? broadcast(graph, "Div", operands);
   return followed(graph, knownResult(operands, floorDivision), () =>
     wholeDivision(graph, operands, (a, b) =>
       broadcast(graph, "Div", [broadcast(graph, "Sub", [a, broadcast(graph, "Mod", [a, b])]), b]),
@@ -149,11 +172,11 @@ const squaredDifference: Operator = (graph, call) => {
 const power: Operator = (graph, call) => broadcast(graph, "Pow", operandsOf(graph, call));
 
 export const ARITHMETIC: OperatorTable = {
-  Add: arithmetic("Add", (a, b) => a + b),
-  AddV2: arithmetic("Add", (a, b) => a + b),
+  Add: addition,
+  AddV2: addition,
   AddN: sum,
   Sub: arithmetic("Sub", (a, b) => a - b),
-  Mul: arithmetic("Mul", (a, b) => a * b),
+  Mul: multiplication,
   RealDiv: division,
   Div: division,
   DivNoNan: divideNoNan,

@@ -3,6 +3,7 @@ import { align } from "../alignment.ts";
 import { type Attributes, DATA_TYPES, type Graph } from "../graph.ts";
 import { type Call, inputAt, type Operator, type OperatorTable } from "../operator.ts";
 import { type ElementType, knownElements, NotCovered, type Value } from "../value.ts";
+import { noteRelu6 } from "./hard-sigmoid.ts";
 
 /** One input; the result is of the same type and shape, or of the type that is given. */
 export function unary(graph: Graph, op: string, x: Value, type: ElementType = x.type): Value {
@@ -156,7 +157,10 @@ export const ELEMENTWISE: OperatorTable = {
   Elu: float("Elu"),
   Selu: float("Selu"),
   Relu: relu,
-  Relu6: (graph, call) => clip(graph, numberAt(call), 0, 6),
+  Relu6: (graph, call) => {
+    const x = numberAt(call);
+    return noteRelu6(clip(graph, x, 0, 6), x);
+  },
   IsNan: float("IsNaN", "bool"),
   IsInf: float("IsInf", "bool"),
   IsFinite: finite,

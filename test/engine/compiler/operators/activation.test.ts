@@ -1,5 +1,6 @@
-import { describe, test } from "vitest";
-import { attr, expectSame, floats, ints } from "../reference.ts";
+import { describe, expect, test } from "vitest";
+import { compileGraphModel } from "../../../../src/engine/compiler/graph-model.ts";
+import { attr, expectSame, floats, type GraphCase, ints, modelOf, type Tensor } from "../reference.ts";
 
 const PICTURE = floats([2, 3, 5, 4]);
 
@@ -75,4 +76,39 @@ describe.each(["_FusedConv2D", "FusedDepthwiseConv2dNative", "_FusedMatMul"])("%
       weights: [1, 2],
       attr: { ...window, num_args: attr.int(1), fused_ops: attr.texts(["BiasAdd"]) },
     }));
+});
+
+describe("relu6(x + 3) / 6", () => {
+  const number = (value: number): Tensor => ({ type: "float32", shape: [], data: Float32Array.of(value) });
+  const wide = { ...PICTURE, data: Float32Array.from(PICTURE.data, (x) => x * 20) };
+  const hard = (op: string, input: readonly string[], last: number, shift = 3): GraphCase => ({
+    op,
+    inputs: [wide, number(shift), number(last)],
+    weights: [1, 2],
+    nodes: [
+      { name: "sum", op: "AddV2", input: ["input1", "input0"] },
+      { name: "relu", op: "Relu6", input: ["sum"] },
+    ],
+    input,
+  });
+  const isOne = (given: GraphCase): boolean =>
+    Buffer.from(compileGraphModel(modelOf(given).files).model).includes("HardSigmoid");
+
+  test.each([
+    hard("Mul", ["relu", "input2"], 1 / 6),
+    hard("Mul", ["input2", "relu"], 1 / 6),
+    hard("RealDiv", ["relu", "input2"], 6),
+  ])("becomes one node: $op $input", async (given) => {
+    expect(isOne(given)).toBe(true);
+    await expectSame(given);
+  });
+  test.each([
+    hard("Mul", ["relu", "input2"], 0.16663),
+    hard("Mul", ["relu", "input2"], 1 / 6, 2.5),
+    hard("RealDiv", ["input2", "relu"], 6),
+    hard("RealDiv", ["relu", "input2"], 0),
+  ])("of other numbers stays what it is", async (given) => {
+    expect(isOne(given)).toBe(false);
+    await expectSame(given);
+  });
 });
