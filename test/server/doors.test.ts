@@ -177,7 +177,7 @@ describe.each(DOORS)("over %s", (door) => {
   test("models tell their state, their runtime and their schemas", async () => {
     const models = clientOf(server, door, ModelService);
     const { model } = await models.getModel({ name: MODEL });
-    expect(model?.latestVersion).toMatchObject({ state: ModelVersionState.READY, runtime: "tfjs-wasm" });
+    expect(model?.latestVersion).toMatchObject({ state: ModelVersionState.READY, runtime: "onnxruntime" });
     expect(model?.latestVersion?.inputSchema).toHaveProperty("properties.image");
     expect((await models.listModels({})).models.map(({ name }) => name)).toEqual(["auspex/mobilenet", MODEL]);
   });
