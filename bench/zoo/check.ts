@@ -27,7 +27,7 @@ export interface Checked {
   readonly rows: readonly number[];
   /** The worst over all inputs. */
   readonly difference: Difference;
-  /** Of two backends of TF.js on the first input; undefined when not asked for, or when there is one. */
+  /** Of two backends of TF.js on the same inputs; undefined when not asked for, or when one cannot run it. */
   readonly noise: Difference | undefined;
   /** Milliseconds from files to a model that can run. */
   readonly loadMs: number;
@@ -107,14 +107,29 @@ async function loadInJavaScript(folder: string): Promise<LoadedModel> {
 }
 
 async function noiseOf({ name, model, inputs }: Reference, folder: string): Promise<Difference | undefined> {
-  const [first] = inputs;
-  if (name === "tfjs-cpu" || !first) return undefined;
+  if (name === "tfjs-cpu") return undefined;
   const inJavaScript = await loadInJavaScript(folder);
   try {
-    return difference(await model.run(first.tensors), await inJavaScript.run(first.tensors));
+    return await worstOf(inputs, model, inJavaScript);
   } finally {
     inJavaScript.dispose();
   }
+}
+
+async function worstOf(
+  inputs: readonly Input[],
+  reference: LoadedModel,
+  other: LoadedModel,
+): Promise<Difference> {
+  let worst: Difference | undefined;
+  for (const { tensors } of inputs) {
+    const expected = await reference.run(tensors);
+    requireFinite(expected);
+    const found = difference(expected, await other.run(tensors));
+    if (!worst || found.relative > worst.relative) worst = found;
+  }
+  if (!worst) throw new Error("there is nothing to show it");
+  return worst;
 }
 
 /** A caller must not have to know which runtime serves a model. */
@@ -134,15 +149,9 @@ async function compare(
   { name, model, inputs }: Reference,
   other: LoadedModel,
 ): Promise<Omit<Checked, "loadMs" | "noise">> {
-  let worst: Difference | undefined;
-  for (const { tensors } of inputs) {
-    const expected = await model.run(tensors);
-    requireFinite(expected);
-    const found = difference(expected, await other.run(tensors));
-    if (!worst || found.relative > worst.relative) worst = found;
-  }
+  const worst = await worstOf(inputs, model, other);
   const [first] = inputs;
-  if (!worst || !first) throw new Error("there is nothing to show it");
+  if (!first) throw new Error("there is nothing to show it");
   return {
     kind: "compared",
     reference: name,
