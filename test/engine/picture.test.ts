@@ -109,6 +109,32 @@ describe("pictures", () => {
     expectColour(await see(await sharp({ create }).png().toBuffer()), 1, 1, 1);
   });
 
+  it("gives each of a batch its own answer, whichever is decoded first", async () => {
+    const sizes = [1000, 8, 500, 16, 900, 4, 700, 2];
+    const pictures = await Promise.all(
+      sizes.map((size, i) =>
+        solid(`rgb(${i * 30}, 0, ${255 - i * 30})`, size, size)
+          .png()
+          .toBuffer(),
+      ),
+    );
+    const broken = pictures[4]?.subarray(0, 200) ?? new Uint8Array();
+    const { batches } = engine.stats();
+    const seen = await Promise.allSettled([...pictures, broken, red].map((picture) => see(picture)));
+    expect(engine.stats().batches - batches).toBeLessThanOrEqual(2);
+    for (const [i, outcome] of seen.entries()) {
+      if (i === sizes.length) {
+        expect(outcome).toMatchObject({ status: "rejected", reason: { code: "invalid_argument" } });
+      } else if (outcome.status === "rejected") {
+        throw outcome.reason;
+      } else if (i < sizes.length) {
+        expectColour(outcome.value, (i * 30) / 255, 0, 1 - (i * 30) / 255);
+      } else {
+        expectColour(outcome.value, 1, 0, 0);
+      }
+    }
+  });
+
   it("F23 refuses a PNG of 30,000 × 30,000 from its header", async () => {
     await expectRefused(png(30_000, 30_000), "30000 × 30000 pixels; at most 1000000 are allowed");
   });

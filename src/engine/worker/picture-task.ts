@@ -1,8 +1,9 @@
 /** The picture tasks in a worker: pictures in, labels with probabilities out, each with an outcome of its own. */
-import type { Manifest } from "../../domain/model.ts";
+import { setImmediate } from "node:timers/promises";
+import type { Manifest, PictureSpec } from "../../domain/model.ts";
 import type { JsonObject } from "../../domain/payload.ts";
 import { elementCount } from "../../domain/tensor.ts";
-import type { Outcome, PictureItem } from "../protocol.ts";
+import type { Outcome, PictureItem, WireError } from "../protocol.ts";
 import type { Signature } from "../signature.ts";
 import { modelFault, toWire } from "../wire-error.ts";
 import { CHANNELS, pictureLayout, pictureShape, toPlanes } from "./picture-layout.ts";
@@ -47,33 +48,88 @@ export async function createPictureTask(
   };
 
   return async (items) => {
-    const pixels = new Float32Array(items.length * size);
-    const faults = await Promise.all(
-      items.map(({ image }, i) =>
-        decodePicture(image, picture, maxPixels, pixels.subarray(i * size, (i + 1) * size)).then(
-          () => undefined,
-          toWire,
-        ),
-      ),
-    );
-    const good = items.flatMap((_, i) => (faults[i] ? [] : [i]));
-    const scores = await inferAll(infer, close(pixels, good, size), size, signature.joinable);
-    return items.map(({ topK }, i): Outcome<JsonObject> => {
-      const fault = faults[i];
-      if (fault) return { ok: false, error: fault };
-      const score = scores[good.indexOf(i)];
-      if (!score?.ok) return { ok: false, error: score?.error ?? toWire("the picture was left out") };
-      return named(score.value, manifest, topK);
-    });
+    const outcomes = new Map<number, Outcome<JsonObject>>();
+    const decode = (image: Uint8Array): Promise<Buffer> => decodePicture(image, picture, maxPixels);
+    for await (const group of asDecoded(items, decode, picture)) {
+      for (const { item, error } of group.faults) outcomes.set(item, { ok: false, error });
+      const scores = await inferAll(infer, group.pixels, size, signature.joinable);
+      for (const [i, item] of group.items.entries()) {
+        const score = scores[i];
+        outcomes.set(
+          item,
+          score?.ok ? named(score.value, manifest, items[item]?.topK ?? 0) : unscored(score),
+        );
+      }
+    }
+    return items.map((_, item) => outcomes.get(item) ?? unscored(undefined));
   };
 }
 
-/** Closes the gaps that undecodable pictures left. */
-function close(pixels: Float32Array, good: readonly number[], size: number): Float32Array {
-  for (const [to, from] of good.entries()) {
-    if (to !== from) pixels.copyWithin(to * size, from * size, (from + 1) * size);
+function unscored(score: Outcome<Float32Array> | undefined): Outcome<JsonObject> {
+  return { ok: false, error: score && !score.ok ? score.error : toWire("the picture was left out") };
+}
+
+/** Bytes of 0…255 onto the model's range. */
+function toRange(bytes: Uint8Array, [low, high]: PictureSpec["range"], target: Float32Array): void {
+  const step = (high - low) / 255;
+  for (let i = 0; i < target.length; i++) target[i] = low + (bytes[i] ?? 0) * step;
+}
+
+interface Fault {
+  readonly item: number;
+  readonly error: WireError;
+}
+
+interface Group {
+  /** Indices of the pictures in `pixels`, where one lies after the other. */
+  readonly items: readonly number[];
+  readonly pixels: Float32Array;
+  readonly faults: readonly Fault[];
+}
+
+/**
+ * Decodes all pictures at once, on libvips's threads, and yields what is there whenever it is asked: while a model
+ * blocks this thread with the first ones, the others are decoded. Each picture is yielded once.
+ */
+async function* asDecoded(
+  items: readonly PictureItem[],
+  decode: (image: Uint8Array) => Promise<Buffer>,
+  spec: PictureSpec,
+): AsyncGenerator<Group> {
+  const size = spec.height * spec.width * CHANNELS;
+  const pixels = new Float32Array(items.length * size);
+  let decoded: number[] = [];
+  let faults: Fault[] = [];
+  let wake = (): void => undefined;
+  let filled = 0;
+  for (const [item, { image }] of items.entries()) {
+    decode(image)
+      .then((bytes) => {
+        toRange(bytes, spec.range, pixels.subarray(filled * size, (filled + 1) * size));
+        filled += 1;
+        decoded.push(item);
+      })
+      .catch((error: unknown) => void faults.push({ item, error: toWire(error) }))
+      .finally(() => wake());
   }
-  return pixels.subarray(0, good.length * size);
+  for (let left = items.length; left > 0; ) {
+    // What was decoded while this thread was blocked is told in the next turn of the event loop.
+    await setImmediate();
+    if (decoded.length + faults.length === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    const group = {
+      items: decoded,
+      faults,
+      pixels: pixels.subarray((filled - decoded.length) * size, filled * size),
+    };
+    left -= decoded.length + faults.length;
+    decoded = [];
+    faults = [];
+    yield group;
+  }
 }
 
 /** All at once, or one by one where the model cannot or where that failed: a bad item is then alone with it. */

@@ -8,6 +8,7 @@ import { AuspexError } from "../../domain/error.ts";
 import type { PictureSpec } from "../../domain/model.ts";
 import type { PictureInfo } from "../engine.ts";
 import { isSrgbJpeg } from "./colour-profile.ts";
+import { CHANNELS } from "./picture-layout.ts";
 
 const MEDIA_TYPES: Readonly<Record<string, string>> = {
   jpeg: "image/jpeg",
@@ -35,7 +36,7 @@ const BEHIND = "#ffffff";
 const AROUND = "#000000";
 
 /**
- * Decodes one picture into `target`: height × width × 3 floats, rows first. Only the first frame of an animation,
+ * Decodes one picture: height × width × 3 bytes, rows first. Only the first frame of an animation,
  * upright by its EXIF orientation, in sRGB, transparency on white. A JPEG is decoded at an eighth, a quarter or half of
  * its size where that is not below the size wanted.
  *
@@ -48,8 +49,7 @@ export async function decodePicture(
   bytes: Uint8Array,
   spec: PictureSpec,
   maxPixels: number,
-  target: Float32Array,
-): Promise<void> {
+): Promise<Buffer> {
   const picture = (): Sharp =>
     sharp(bytes, { ...options(maxPixels), ignoreIcc: isSrgbJpeg(bytes) })
       .autoOrient()
@@ -61,12 +61,9 @@ export async function decodePicture(
       })
       .flatten({ background: BEHIND });
   const pixels = await decoded(bytes, maxPixels, picture);
-  if (pixels.length !== target.length) {
-    throw new Error(`sharp gave ${pixels.length} values for ${target.length}`);
-  }
-  const [low, high] = spec.range;
-  const step = (high - low) / 255;
-  for (let i = 0; i < target.length; i++) target[i] = low + (pixels[i] ?? 0) * step;
+  const size = spec.height * spec.width * CHANNELS;
+  if (pixels.length !== size) throw new Error(`sharp gave ${pixels.length} values for ${size}`);
+  return pixels;
 }
 
 /** Reads the header and decodes all of it, small, so that what is said holds for the whole picture. */
