@@ -3,7 +3,12 @@ import { AuspexError } from "../domain/error.ts";
 import { runBatch } from "./batch-run.ts";
 import { type Batch, Batcher } from "./batcher.ts";
 import type { Engine, EngineOptions, EngineStats, Job, JobResult, PictureInfo } from "./engine.ts";
-import { createModelRegistry, type FoundVersion, type RunningModelRegistry } from "./model-registry.ts";
+import {
+  createModelRegistry,
+  type FoundVersion,
+  LOADS_AT_ONCE,
+  type RunningModelRegistry,
+} from "./model-registry.ts";
 import { orAbort } from "./or-abort.ts";
 import type { LoadedVersion } from "./protocol.ts";
 import { taskInput } from "./task-input.ts";
@@ -39,7 +44,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       catalogueDirs: options.catalogueDirs,
       load: (found, signal) => core.load(found, signal),
       unload: async (owner, name, version) => core.unload(keyOf(owner, name, version)),
-      loadTimeoutMs: options.loadTimeoutMs,
+      // Versions are tried one after the other, and the one before may take all of its time.
+      loadTimeoutMs: LOADS_AT_ONCE * options.loadTimeoutMs,
       log: options.log,
     });
     await core.open();

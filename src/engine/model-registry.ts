@@ -26,7 +26,7 @@ import { type Entry, label, ModelShelf, VERSIONS_SERVED_MAX } from "./model-shel
 import { orAbort } from "./or-abort.ts";
 
 /** Loads at once: reading and checking one overlaps with warming up another, and memory peaks stay low. */
-const LOADS_AT_ONCE = 2;
+export const LOADS_AT_ONCE = 2;
 
 export interface FoundVersion {
   readonly owner: string;
