@@ -8,6 +8,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Manifest, NAME_PART } from "../domain/model.ts";
+import { exists } from "./files.ts";
 import { MANIFEST_BYTES_MAX, MANIFEST_FILE, readManifestFile } from "./manifest.ts";
 
 /** Files in one model folder: the largest sharded models have some hundreds. */
@@ -135,16 +136,6 @@ async function names(folder: string): Promise<string[] | undefined> {
     return await readdir(folder);
   } catch (error) {
     if (isAbsence(error)) return undefined;
-    throw error;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (isAbsence(error)) return false;
     throw error;
   }
 }

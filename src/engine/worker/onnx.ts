@@ -9,8 +9,8 @@ import type { Compiled } from "../compiler/compiled.ts";
 import { compileGraphModel } from "../compiler/graph-model.ts";
 import { compileLayersModel } from "../compiler/layers-model.ts";
 import { NotCovered, type Value } from "../compiler/value.ts";
+import { exists } from "../files.ts";
 import type { TensorSpec } from "../signature.ts";
-import { exists } from "./files.ts";
 import { narrowed } from "./int64.ts";
 import { readOnnxFile } from "./onnx-file.ts";
 import { type ImportPackage, importOptional } from "./optional-package.ts";
@@ -75,9 +75,7 @@ async function compile(folder: string): Promise<Compiled> {
   if (!(await exists(join(folder, "model.json")))) throw new Unsupported("the folder has no model.json");
   const files = await readModelFiles(folder);
   try {
-    return files.model.format === "graph-model" || "node" in files.model.modelTopology
-      ? compileGraphModel(files)
-      : compileLayersModel(files);
+    return files.model.format === "graph-model" ? compileGraphModel(files) : compileLayersModel(files);
   } catch (error) {
     if (error instanceof NotCovered) throw new Unsupported(`does not cover ${error.message}`);
     throw error;

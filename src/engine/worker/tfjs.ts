@@ -3,13 +3,13 @@
  * loads graph models, layers models (also the older Keras form that says no format), and with native TensorFlow
  * SavedModels, all from files of the model's folder.
  */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type * as converter from "@tensorflow/tfjs-converter";
 import type * as tf from "@tensorflow/tfjs-core";
 import type * as layers from "@tensorflow/tfjs-layers";
 import type { Manifest, RuntimeName } from "../../domain/model.ts";
 import type { Dtype } from "../../domain/tensor.ts";
+import { exists } from "../files.ts";
 import type { TensorSpec } from "../signature.ts";
 import { foldBatchNorms } from "./batch-norm.ts";
 import { narrowed } from "./int64.ts";
@@ -76,13 +76,6 @@ async function loadBare(kit: TfjsKit, folder: string, manifest: Manifest): Promi
   return files.model.format === "graph-model"
     ? graphModel(kit, files)
     : layersModel(kit, foldBatchNorms(files, manifest.embedding));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** Native TensorFlow and wasm may share one TF.js, whose backend is a global of it. */
