@@ -58,10 +58,11 @@ async function pictureTensor(
 ) {
   const values = width * height * CHANNELS;
   const data = new Float32Array(names.length * values);
+  const [low, high] = range;
   for (const [row, name] of names.entries()) {
-    const target = data.subarray(row * values, (row + 1) * values);
-    const picture = { width, height, range, resize: "stretch" } as const;
-    await decodePicture(await readFile(photograph(name)), picture, PIXELS_MAX, target);
+    const spec = { width, height, range, resize: "stretch" } as const;
+    const pixels = await decodePicture(await readFile(photograph(name)), spec, PIXELS_MAX);
+    for (const [i, value] of pixels.entries()) data[row * values + i] = low + (value / 255) * (high - low);
   }
   const shape = [names.length, height, width, CHANNELS];
   if (dtype === "float32") return { dtype, shape, data };
