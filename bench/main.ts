@@ -5,11 +5,12 @@ import { parseArgs } from "node:util";
 import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
+import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { pictures } from "./rows/pictures.ts";
 import { runtimes } from "./rows/runtimes.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, pictures];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, pictures, batching];
 
 const HELP = `npm run bench -- [options]
 

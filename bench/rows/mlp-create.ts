@@ -22,9 +22,10 @@ import type { BenchContext, Goal, Row, RowResult, Table } from "../row.ts";
 const GOAL = { atLeast: 0.35, inFlight: 64 };
 const FLOATS = 64;
 const WARM_UP_SECONDS = 2;
-const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
+export const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
 
-function requestBytes(): Uint8Array {
+/** One row for `bench/mlp`. */
+export function mlpRequest(): Uint8Array {
   const input = Float32Array.from({ length: FLOATS }, (_, i) => Math.sin(i));
   const request = create(CreatePredictionRequestSchema, {
     model: "bench/mlp",
@@ -75,7 +76,7 @@ async function run(context: BenchContext): Promise<RowResult> {
   const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
   cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
   await writeMlp(join(modelsDir, "bench", "mlp", "1"));
-  const request = requestBytes();
+  const request = mlpRequest();
   const targets: Target[] = [];
   let answerBytes = 0;
   for (const { name, settings } of variants(workers)) {

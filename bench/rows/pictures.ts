@@ -9,12 +9,13 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import { CreatePredictionRequestSchema } from "../../gen/auspex/v1/prediction_pb.ts";
 import { photograph, startServer } from "../../test/harness.ts";
 import type { LoadReply } from "../load.ts";
 import type { PictureOrder } from "../picture-floor.ts";
 import { measure, type Target } from "../rounds.ts";
 import type { BenchContext, Row, RowResult } from "../row.ts";
+import { CREATE_PATH } from "./mlp-create.ts";
 
 const MODEL = "auspex/mobilenet";
 const FOLDER = join(import.meta.dirname, "..", "..", "catalog", ".cache", "auspex", "mobilenet", "1");
@@ -24,7 +25,6 @@ const IN_FLIGHT = 16;
 /** What a loop runs together: at 16 in flight each of two workers has as many. */
 const FLOOR_BATCHES = [8, 1] as const;
 const WARM_UP_SECONDS = 3;
-const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
 
 interface Variant {
   readonly name: string;

@@ -37,7 +37,7 @@ describe("readManifest", () => {
     });
     const picture = readManifest(JSON.stringify(PICTURE));
     expect(picture.picture).toEqual({ width: 8, height: 4, range: [0, 1], resize: "stretch" });
-    expect(picture.batchMax).toBe(32);
+    expect(picture.batchMax).toBe(8);
     expect(picture.inputSchema).toBe(TASK_SCHEMAS["image-classification"].input);
   });
 
