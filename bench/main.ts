@@ -7,10 +7,11 @@ import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
 import { runtimes } from "./rows/runtimes.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, pictures, batching];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching];
 
 const HELP = `npm run bench -- [options]
 

@@ -70,7 +70,7 @@ function unscored(score: Outcome<Float32Array> | undefined): Outcome<JsonObject>
 }
 
 /** Bytes of 0…255 onto the model's range. */
-function toRange(bytes: Uint8Array, [low, high]: PictureSpec["range"], target: Float32Array): void {
+export function toRange(bytes: Uint8Array, [low, high]: PictureSpec["range"], target: Float32Array): void {
   const step = (high - low) / 255;
   for (let i = 0; i < target.length; i++) target[i] = low + (bytes[i] ?? 0) * step;
 }
