@@ -136,9 +136,7 @@ export const CONVOLUTION: OperatorTable = {
   DepthwiseConv2dNative: plain(true),
   DepthwiseConv2d: plain(true),
   _FusedConv2D: fused(false),
-  FusedConv2D: fused(false),
   FusedDepthwiseConv2dNative: fused(true),
   Conv2DBackpropInput: backwards,
-  Conv2dTranspose: backwards,
   BiasAdd: biasAdd,
 };

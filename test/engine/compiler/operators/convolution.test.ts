@@ -30,6 +30,8 @@ describe.each(["SAME", "VALID"] as const)("padding %s", (padding) => {
   test.each([1, 2])("DepthwiseConv2dNative of stride %i", (stride) =>
     expectSame(picture({ padding, stride, depthwise: true })),
   );
+  test("DepthwiseConv2d, as older graphs name it", () =>
+    expectSame({ ...picture({ padding, depthwise: true }), op: "DepthwiseConv2d" }));
   test("DepthwiseConv2dNative of dilation 2", () =>
     expectSame(picture({ padding, dilation: 2, depthwise: true })));
   test("a picture of any size", () => expectSame({ ...picture({ padding, stride: 2 }), open: "all" }));
