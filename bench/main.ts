@@ -24,10 +24,13 @@ Exits with 1 when a goal is missed.
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 5)
   --json <file>        writes the figures there too
+  --soak               no rows, but 200 loads and unloads and ten minutes of pictures: does memory stay flat?
   --help
 
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
+
+const SOAK = { cycles: 200, minutes: 10 } as const;
 
 class UsageError extends Error {}
 
@@ -67,6 +70,7 @@ function readOptions(argv: readonly string[]) {
       seconds: { type: "string", default: "2" },
       rounds: { type: "string", default: "5" },
       json: { type: "string" },
+      soak: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -74,6 +78,7 @@ function readOptions(argv: readonly string[]) {
   const [rounds = 5] = wholes("rounds", values.rounds, 1000);
   return {
     help: values.help,
+    soak: values.soak,
     rows: pickRows(values.only),
     inFlight: wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
@@ -93,7 +98,7 @@ function machine(): Readonly<Record<string, string>> {
 }
 
 async function main(): Promise<void> {
-  const { help, rows, inFlight, workers, seconds, rounds, json } = readOptions(process.argv.slice(2));
+  const { help, soak, rows, inFlight, workers, seconds, rounds, json } = readOptions(process.argv.slice(2));
   if (help) {
     console.log(HELP);
     return;
@@ -103,6 +108,11 @@ async function main(): Promise<void> {
   const progress = (text: string): void => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
   };
+  if (soak) {
+    const { soakMemory } = await import("./soak/memory.ts");
+    if (!(await soakMemory({ ...SOAK, progress }))) process.exitCode = 1;
+    return;
+  }
   const report: Record<string, unknown>[] = [];
   let missed = false;
   for (const row of rows) {
