@@ -38,6 +38,12 @@ export interface WorkerSettings {
  */
 export const MEMORY_SIGNAL = "SIGUSR2";
 
+/**
+ * The exit code of a worker whose WebAssembly trapped: the memory that its models share is then in no known state.
+ * Node itself ends with codes below 16.
+ */
+export const TRAP_EXIT_CODE = 70;
+
 /** The calls, by kind: what main sends and what the worker answers. */
 export interface Calls {
   /** Loads a version, warms it up, checks its output. Refused with the reason when it cannot serve. */

@@ -9,7 +9,7 @@
 import { orAbort } from "./or-abort.ts";
 import type { LoadedVersion, LoadRequest } from "./protocol.ts";
 import type { Incumbent } from "./worker-pool.ts";
-import type { WorkerProcess } from "./worker-process.ts";
+import type { Death, WorkerProcess } from "./worker-process.ts";
 
 export class Trial {
   readonly #start: () => WorkerProcess;
@@ -68,6 +68,14 @@ export class Trial {
     await this.#worker.gone;
   }
 
+  /** What a model that failed has left behind, in the memory that all share, is not to fail the next one. */
+  #replace(worker: WorkerProcess): void {
+    if (worker.death || worker !== this.#worker || this.#closed) return;
+    worker.kill({ kind: "abandoned" });
+    this.#kept?.clear();
+    this.#worker = this.#start();
+  }
+
   async #load(request: LoadRequest, signal: AbortSignal): Promise<LoadedVersion> {
     signal.throwIfAborted();
     const worker = this.living();
@@ -75,13 +83,20 @@ export class Trial {
     // A load cannot be stopped but with its worker.
     const stop = (): void => worker.kill({ kind: "abandoned" });
     signal.addEventListener("abort", stop, { once: true });
+    // Its start counts, too: it may be the one that hangs.
+    const late: Death = { kind: "timeout", afterMs: this.#loadTimeoutMs };
+    const timer = setTimeout(() => worker.kill(late), this.#loadTimeoutMs);
     try {
       await worker.up;
       const loaded = await worker.call("load", request, this.#loadTimeoutMs);
       if (this.#kept) this.#kept.add(request.key);
       else await worker.call("unload", { key: request.key }, this.#loadTimeoutMs);
       return loaded;
+    } catch (error) {
+      this.#replace(worker);
+      throw error;
     } finally {
+      clearTimeout(timer);
       signal.removeEventListener("abort", stop);
       this.#loading = false;
     }

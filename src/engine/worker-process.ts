@@ -12,6 +12,7 @@ import {
   type FromWorker,
   MEMORY_SIGNAL,
   type ToWorker,
+  TRAP_EXIT_CODE,
   type WorkerSettings,
 } from "./protocol.ts";
 import { fromWire } from "./wire-error.ts";
@@ -215,5 +216,6 @@ class ForkedWorker implements WorkerProcess {
 
 function deathOf(code: number | null, signal: NodeJS.Signals | null): Death {
   if (signal === MEMORY_SIGNAL) return { kind: "memory" };
+  if (code === TRAP_EXIT_CODE) return { kind: "crash", detail: "the model reached beyond its memory" };
   return { kind: "crash", detail: signal ?? `exit code ${code}` };
 }

@@ -322,6 +322,22 @@ describe("what outgrows the worker ends it, and the next one serves", () => {
   });
 });
 
+test("where WebAssembly traps, the worker ends: the next model finds a sound memory", async () => {
+  const wasm = new LoadingWorker({ runtime: "tfjs-wasm" });
+  try {
+    const tile = graphFiles([
+      x,
+      weight("d", [2 ** 14, 2 ** 14]),
+      { name: "y", op: "Tile", input: ["x", "d"] },
+    ]);
+    const reason = "the worker crashed (the model reached beyond its memory)";
+    expect(await wasm.load(tile)).toEqual({ kind: "died", text: reason });
+    expect(await wasm.load(graphFiles([x, relu("y", "x")]))).toMatchObject({ kind: "loaded" });
+  } finally {
+    await wasm.close();
+  }
+});
+
 describe("cut and flipped at many places", () => {
   let good: Files;
   beforeAll(async () => {

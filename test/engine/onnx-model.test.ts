@@ -16,7 +16,7 @@ import {
   withExternalData,
   writeOnnx,
 } from "../models/onnx.ts";
-import { type EngineFixture, floats, mlpJob, startEngine, until } from "./harness.ts";
+import { type EngineFixture, floats, mlpJob, startEngine, until, workerPids } from "./harness.ts";
 
 const PICTURE = { width: 5, height: 4 };
 const LABELS = ["red", "green", "blue"];
@@ -143,6 +143,19 @@ test("what predictions cannot carry is refused with its reason", () => {
 test("tensors in a file beside the model are read", async () => {
   expect(state("external")).toMatchObject({ kind: "ready", runtime: "onnxruntime" });
   expect(floats(await fixture.engine.run(job("external", { x: four })))).toEqual([2, 12, 103, 1004]);
+});
+
+test("the worker in which a model failed is replaced, and no other", async () => {
+  const before = await workerPids();
+  await writeOnnx(join(fixture.modelsDir, "acme", "broken", "1"), onnxModel(ids).subarray(0, 50));
+  await until(() => state("broken")?.kind === "failed");
+  await until(async () => {
+    const now = await workerPids();
+    const kept = now.filter((pid) => before.includes(pid));
+    return now.length === before.length && kept.length === before.length - 1;
+  });
+  expect(floats(await fixture.engine.run(job("plus-one", { x: four })))).toEqual([2, 3, 4, 5]);
+  expect(fixture.engine.stats().workerDeaths).toBe(0);
 });
 
 test("a version with a model.onnx is published with its checksums, and deleted", async () => {

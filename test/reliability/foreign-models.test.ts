@@ -174,6 +174,28 @@ const HOSTILE: Readonly<Record<string, readonly [Files, RegExp]>> = {
     ]),
     /cycle/,
   ],
+  // Not compiled, so that TF.js runs it.
+  trap: [
+    graphFiles([
+      placeholder("x", [-1, 4]),
+      weight("repeats", [2 ** 14, 2 ** 14]),
+      { name: "tiled", op: "Tile", input: ["x", "repeats"] },
+      weight("shape", [1, -1, 4, 1]),
+      { name: "picture", op: "Reshape", input: ["tiled", "shape"] },
+      weight("filter", [0], [1, 1, 1], "float32"),
+      {
+        name: "y",
+        op: "Dilation2D",
+        input: ["picture", "filter"],
+        attr: {
+          strides: { list: { i: ["1", "1", "1", "1"] } },
+          rates: { list: { i: ["1", "1", "1", "1"] } },
+          padding: { s: Buffer.from("SAME").toString("base64") },
+        },
+      },
+    ]),
+    /the model reached beyond its memory/,
+  ],
   endless: [{ "model.onnx": ENDLESS }, /^the worker was silent for 10000 ms$/],
   balloon: [
     graphFiles([

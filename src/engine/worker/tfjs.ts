@@ -10,6 +10,7 @@ import type * as layers from "@tensorflow/tfjs-layers";
 import type { Manifest, RuntimeName } from "../../domain/model.ts";
 import type { Dtype } from "../../domain/tensor.ts";
 import { exists } from "../files.ts";
+import { TRAP_EXIT_CODE } from "../protocol.ts";
 import type { TensorSpec } from "../signature.ts";
 import { foldBatchNorms } from "./batch-norm.ts";
 import { narrowed } from "./int64.ts";
@@ -221,6 +222,10 @@ function withHostTensors(kit: TfjsKit, model: BareModel): LoadedModel {
         const outputs = await execute([...tensors]);
         tensors.push(...outputs);
         return toHost(model.outputs, outputs);
+      } catch (error) {
+        // WebAssembly's own, by its name: TypeScript does not know the class.
+        if (error instanceof Error && error.name === "RuntimeError") process.exit(TRAP_EXIT_CODE);
+        throw error;
       } finally {
         core.dispose(tensors);
       }
