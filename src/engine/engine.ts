@@ -5,6 +5,7 @@
 import type { ModelVersion } from "../domain/model.ts";
 import type { JsonObject, Payload } from "../domain/payload.ts";
 import type { Tensors } from "../domain/tensor.ts";
+import type { Trainer } from "./trainer.ts";
 
 export interface JobInput {
   readonly json: JsonObject;
@@ -43,6 +44,7 @@ export interface PictureInfo {
 
 export interface Engine {
   readonly models: ModelRegistry;
+  readonly trainer: Trainer;
   /**
    * Runs one job; rejects with AuspexError: `invalid_argument` for an input that the model cannot take,
    * `not_found` for a version that is not ready, `deadline_exceeded`, `canceled`, `resource_exhausted` when it

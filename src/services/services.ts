@@ -1,7 +1,10 @@
 /** All that transports see of the floors below them. */
+import type { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import type { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import type { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import type { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import type { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { Operations } from "./call.ts";
 
@@ -9,11 +12,16 @@ export interface Services {
   readonly predictions: Operations<typeof PredictionService>;
   readonly models: Operations<typeof ModelService>;
   readonly images: Operations<typeof ImageService>;
+  readonly datasets: Operations<typeof DatasetService>;
+  readonly feedback: Operations<typeof FeedbackService>;
+  readonly trainings: Operations<typeof TrainingService>;
+  readonly accounts: Operations<typeof AccountService>;
   /**
-   * The principal of a bearer token (without the word "Bearer"); undefined for none sent. Throws
-   * `unauthenticated`. An open server answers its one principal whatever is sent.
+   * The principal of a bearer token (without the word "Bearer"); undefined for none sent: an API key, or an access
+   * token of AccountService. Rejects with `unauthenticated`. An open server answers its one principal whatever is
+   * sent.
    */
-  authenticate(token: string | undefined): Principal;
+  authenticate(token: string | undefined): Promise<Principal>;
   /** Where a principal stands with its creation rate; undefined when there is no limit. Costs nothing of it. */
   rateLimit(principal: Principal): RateLimitState | undefined;
   readonly health: Health;

@@ -65,10 +65,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpListener> {
   if (config.API_KEYS.size === 0 && isLoopback(config.HOST)) refuseForeignHosts(app);
   app.register(async (scope) => registerOperational(scope, services));
   app.register(async (scope) => registerConnect(scope, { services, config, log, grpcPort }));
-  for (const dialect of dialects) {
-    app.register(async (scope) => dialect.register(scope, { services, config, log }), {
-      prefix: dialect.prefix,
-    });
+  for (const { prefixes, register } of dialects) {
+    for (const prefix of prefixes) {
+      app.register(async (scope) => register(scope, { services, config, log }), { prefix });
+    }
   }
   await app.listen({ host: config.HOST, port: config.HTTP_PORT });
   const address = app.server.address();

@@ -92,7 +92,7 @@ const ROUTES: readonly Route[] = [
 
 export const wriftai: Dialect = {
   name: "wriftai",
-  prefix: "/v1",
+  prefixes: ["/v1"],
   register: (scope, context) => openDoor(scope, context, ROUTES),
 };
 
