@@ -29,7 +29,7 @@ import type { Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, methodName } from "./binding.ts";
+import { type Answer, type Binding, bindings, callerOf, methodName } from "./binding.ts";
 import { allowOrigins } from "./cors.ts";
 import { countJsonValues } from "./json-values.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
@@ -71,8 +71,8 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
     // A misspelt field is told instead of being ignored.
     jsonOptions: { ignoreUnknownFields: false },
     // Before the body is read: who may not call does not get to send megabytes.
-    requestGate: (context) => {
-      context.values.set(PRINCIPAL, authenticate(context, deps));
+    requestGate: async (context) => {
+      context.values.set(PRINCIPAL, await principalOf(context, deps));
     },
   });
   for (const binding of bindings(deps.services)) route(router, binding, deps);
@@ -148,9 +148,10 @@ function callSignal(context: HandlerContext): { readonly signal: AbortSignal; re
   return { signal: abort.signal, release: () => context.signal.removeEventListener("abort", onEnd) };
 }
 
-function authenticate(context: HandlerContext, { services, log }: ConnectDeps): Principal {
+async function principalOf(context: HandlerContext, { services, log }: ConnectDeps): Promise<Principal> {
+  const token = bearerToken(context.requestHeader.get("authorization") ?? undefined);
   try {
-    return services.authenticate(bearerToken(context.requestHeader.get("authorization") ?? undefined));
+    return await callerOf(services, context.method, token);
   } catch (thrown) {
     throw connectError(refusal(thrown, { method: context.url, signal: context.signal, log }));
   }

@@ -8,8 +8,8 @@ const REFUSAL = expect.objectContaining({
 });
 
 describe("an open server", () => {
-  test.each([undefined, "", "anything"])("answers its one principal to %j", (token) => {
-    expect(createAuthenticator(new Map())(token)).toBe(LOCAL);
+  test.each([undefined, "", "anything"])("answers its one principal to %j", async (token) => {
+    expect(await createAuthenticator(new Map())(token)).toBe(LOCAL);
   });
 });
 
@@ -22,10 +22,10 @@ describe("a server with keys", () => {
     ]),
   );
 
-  test("answers each key's principal", () => {
-    expect(authenticate("key-of-acme-0123456789")).toEqual({ name: "acme", open: false });
-    expect(authenticate("key-of-umbra-9876543210")).toEqual({ name: "umbra", open: false });
-    expect(authenticate("second-key-of-acme-4567")).toEqual({ name: "acme", open: false });
+  test("answers each key's principal", async () => {
+    expect(await authenticate("key-of-acme-0123456789")).toEqual({ name: "acme", open: false });
+    expect(await authenticate("key-of-umbra-9876543210")).toEqual({ name: "umbra", open: false });
+    expect(await authenticate("second-key-of-acme-4567")).toEqual({ name: "acme", open: false });
   });
 
   test.each([
@@ -36,7 +36,7 @@ describe("a server with keys", () => {
     ["more than one", "key-of-acme-01234567890"],
     ["another case", "KEY-OF-ACME-0123456789"],
     ["a name", "acme"],
-  ])("refuses %s, and all in the same words", (_name, token) => {
-    expect(() => authenticate(token)).toThrowError(REFUSAL);
+  ])("refuses %s, and all in the same words", async (_name, token) => {
+    await expect(authenticate(token)).rejects.toThrowError(REFUSAL);
   });
 });

@@ -23,9 +23,9 @@ export interface Exchange {
   readonly base: string;
   /**
    * Whom the operation works for, and the signal that the client has gone.
-   * @throws AuspexError `unauthenticated`
+   * Rejects with `unauthenticated`.
    */
-  call(): CallContext;
+  call(): Promise<CallContext>;
 }
 
 export interface Answer {
@@ -72,12 +72,12 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
       throw new Refused(415, `Content-Encoding ${encoding} is not supported`);
     }
     const length = Number(request.headers["content-length"] ?? 0);
-    if (length > STRANGER_BODY_MAX && length <= config.MAX_BODY_BYTES) authenticate(services, request);
+    if (length > STRANGER_BODY_MAX && length <= config.MAX_BODY_BYTES) await authenticate(services, request);
     return undefined;
   });
 
   scope.addHook("onSend", async (request, reply) => {
-    reply.headers(rateHeaders(services, request));
+    reply.headers(await rateHeaders(services, request));
   });
 
   scope.setErrorHandler((thrown, _request, reply) => {
@@ -101,8 +101,8 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
       // As FastAPI: a HEAD is not a GET.
       exposeHeadRoute: false,
       handler: async (request, reply) => {
-        const call = () => ({
-          principal: authenticate(services, request),
+        const call = async () => ({
+          principal: await authenticate(services, request),
           signal: goneSignal(reply),
           deadlineAt: undefined,
         });
@@ -119,15 +119,18 @@ function send(reply: FastifyReply, { status, headers = {}, body }: Answer): Fast
   return reply.type("application/json").send(JSON.stringify(body));
 }
 
-function authenticate(services: Services, request: FastifyRequest): Principal {
+function authenticate(services: Services, request: FastifyRequest): Promise<Principal> {
   return services.authenticate(bearerToken(request.headers.authorization));
 }
 
 /** Where the caller stands; nothing for a caller that is nobody, or without a limit. */
-function rateHeaders(services: Services, request: FastifyRequest): Readonly<Record<string, string>> {
+async function rateHeaders(
+  services: Services,
+  request: FastifyRequest,
+): Promise<Readonly<Record<string, string>>> {
   let rate: RateLimitState | undefined;
   try {
-    rate = services.rateLimit(authenticate(services, request));
+    rate = services.rateLimit(await authenticate(services, request));
   } catch {
     // The refusal itself is the answer's business, here it only means that there are no figures.
     return {};

@@ -227,8 +227,12 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
     },
 
     images: { uploadImage: refuse, importImage: refuse, getImage: refuse },
+    datasets: refusing(),
+    feedback: refusing(),
+    trainings: refusing(),
+    accounts: refusing(),
 
-    authenticate(token) {
+    async authenticate(token) {
       if (keys && token !== KEY) throw new AuspexError("unauthenticated", "the key is not known");
       return { name: keys ? "acme" : "local", open: !keys };
     },
@@ -241,6 +245,11 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
 
 async function refuse(): Promise<never> {
   throw new AuspexError("unimplemented", "not in memory");
+}
+
+/** A service of which this dialect asks nothing. */
+function refusing<T extends object>(): T {
+  return new Proxy({} as T, { get: () => refuse });
 }
 
 const unimplemented = {
