@@ -12,6 +12,9 @@ import type { CallContext } from "../../../services/call.ts";
 import type { RateLimitState, Services } from "../../../services/services.ts";
 import { bearerToken } from "../../bearer.ts";
 import type { DialectContext } from "../../dialect.ts";
+import { goneSignal } from "../../gone-signal.ts";
+import { matchesPattern } from "../../path-pattern.ts";
+import { originOf } from "../../request-origin.ts";
 import { Refused, refusalOf } from "./errors.ts";
 
 /** One request on its way through a route. */
@@ -151,7 +154,7 @@ function refuseUnknown(
   routes: readonly Route[],
 ): FastifyReply {
   const methodsOf = (path: string) =>
-    routes.filter((route) => matches(route.path, path)).map(({ method }) => method);
+    routes.filter((route) => matchesPattern(route.path, path)).map(({ method }) => method);
   const [fullPath = "", query] = request.url.split(/\?(.*)/s, 2);
   const path = fullPath.slice(prefix.length);
   const allowed = methodsOf(path);
@@ -162,14 +165,6 @@ function refuseUnknown(
   if (bare === path || methodsOf(bare).length === 0) throw new Refused(404, "Not Found");
   const location = `${originOf(request)}${prefix}${bare}${query === undefined ? "" : `?${query}`}`;
   return reply.code(307).header("location", location).send();
-}
-
-function matches(pattern: string, path: string): boolean {
-  const [wanted, given] = [pattern.split("/"), path.split("/")];
-  return (
-    wanted.length === given.length &&
-    wanted.every((part, i) => (part.startsWith(":") ? given[i] !== "" : part === given[i]))
-  );
 }
 
 /** The router takes `/predictions/` for `/predictions/:prediction_id` with an empty id; in this API it is not. */
@@ -184,23 +179,4 @@ function ofFramework(thrown: unknown, maxBodyBytes: number): Refused | undefined
   if (statusCode === 413) return new Refused(413, `Request body is larger than ${maxBodyBytes} bytes`);
   if (typeof statusCode !== "number" || statusCode < 400 || statusCode > 499) return undefined;
   return new Refused(statusCode, thrown.message);
-}
-
-/** A host and port as a header may name them: this text goes back out in URLs. */
-const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/i;
-
-function originOf(request: FastifyRequest): string {
-  const { localAddress = "localhost", localPort = 0 } = request.raw.socket;
-  const own = `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
-  return `${request.protocol}://${HOST.test(request.host) ? request.host : own}`;
-}
-
-/** Aborted when the connection goes before the answer is out. */
-function goneSignal(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  if (reply.raw.destroyed) gone.abort();
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) gone.abort();
-  });
-  return gone.signal;
 }
