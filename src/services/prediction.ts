@@ -84,6 +84,13 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     }
   }
 
+  function refuseOtherTask({ tasks }: CreatePredictionRequest, { manifest }: ModelVersion): void {
+    const task = manifest?.task ?? "";
+    if (tasks.length === 0 || tasks.includes(task)) return;
+    const description = `must include ${task}, which is the model's task`;
+    throw invalidArgument({ field: "tasks", reason: "task", description });
+  }
+
   function webhookTarget(request: CreatePredictionRequest): WebhookTarget | null {
     const { webhook } = request;
     if (!webhook) return null;
@@ -247,6 +254,7 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     }
     const accepted = acceptInput(request, () => options.mintId() as ImageId);
     const version = await resolveModel(request, call);
+    if (!(version instanceof AuspexError)) refuseOtherTask(request, version);
     if (!request.deferResolution) await refuseUnreachable(input, call.principal.name, accepted);
     if (request.validateInput && !(version instanceof AuspexError) && version.manifest) {
       const resolved = await resolveInput(input, call.principal.name, accepted, call.signal);

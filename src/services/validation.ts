@@ -32,7 +32,7 @@ import type {
 import type { Tensor } from "../../gen/auspex/v1/tensor_pb.ts";
 import { type FieldViolation, invalidArgument } from "../domain/error.ts";
 import { parseUuid } from "../domain/id.ts";
-import { NAME_PART, parseModelRef } from "../domain/model.ts";
+import { NAME_PART, parseModelRef, TASKS } from "../domain/model.ts";
 import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
@@ -48,6 +48,7 @@ export interface Limits {
 const FILES_MAX = 16;
 const TENSORS_MAX = 64;
 const DIMENSIONS_MAX = 8;
+const TASKS_MAX = 8;
 const KEY_LENGTH_MAX = 256;
 const REQUEST_ID_LENGTH_MAX = 255;
 export const URL_LENGTH_MAX = 2048;
@@ -218,6 +219,11 @@ function create(request: CreatePredictionRequest, complain: Complain, limits: Li
   if (request.wait) duration(complain, "wait", request.wait, limits.WAIT_MAX, false);
   if (request.deadline) duration(complain, "deadline", request.deadline, DEADLINE_MAX_MS, true);
   length(complain, "request_id", request.requestId, REQUEST_ID_LENGTH_MAX);
+  if (request.tasks.length > TASKS_MAX) {
+    complain("tasks", "too_many", `has ${request.tasks.length} entries; at most ${TASKS_MAX} are allowed`);
+  } else if (!request.tasks.every((task) => TASKS.some((known) => known === task))) {
+    complain("tasks", "unknown", `must be of ${TASKS.join(", ")}`);
+  }
   if (request.webhook) {
     url(complain, "webhook.url", request.webhook.url);
     length(complain, "webhook.secret", request.webhook.secret, SECRET_LENGTH_MAX);
