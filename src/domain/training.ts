@@ -94,9 +94,12 @@ export interface Training {
   readonly attempt: number;
   /** 0 to 1: a half for the embeddings, a half for the epochs; 1 only when it has succeeded. */
   readonly progress: number;
+  /** From 1: its place among the queued trainings of all principals when the row was read; 0 unless queued. */
+  readonly queuePosition: number;
   /** "" unless failed. */
   readonly failure: string;
   readonly options: TrainingOptions;
+  /** null until it has ended, and when it was canceled. */
   readonly stats: TrainingStats | null;
   readonly lastEpoch: EpochMetrics | null;
   /** The client's own words for its options, at most 2,000 characters. */

@@ -6,11 +6,13 @@ import { openBlobs } from "./blob.ts";
 import { expireLeases } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { deliveryStore, releaseDeliveries } from "./delivery.ts";
+import { embeddingStore } from "./embedding.ts";
 import { imageStore } from "./image.ts";
 import { type FolderLock, lockFolder } from "./lock.ts";
 import { predictionStore } from "./prediction.ts";
 import { openSqliteDatabase } from "./sqlite-database.ts";
 import type { BlobStore, Store, StoreOptions } from "./store.ts";
+import { trainingStore } from "./training.ts";
 
 /**
  * Creates the folder and the database where they are missing and brings an older database up to date.
@@ -47,6 +49,8 @@ function assemble({ database, blobs, queueMax, lock }: Parts): Store {
     deliveries: deliveryStore(database),
     images: imageStore(database),
     aliases: aliasStore(database),
+    trainings: trainingStore(database),
+    embeddings: embeddingStore(database),
     blobs,
     description: database.description,
     close: async () => {

@@ -10,6 +10,7 @@ import {
   releaseDeliveries,
   takeDue,
 } from "./delivery.ts";
+import { getEmbeddings, putEmbeddings } from "./embedding.ts";
 import { getImage, insertImageRow, listImporting, settleImage, unreferencedBlobs } from "./image.ts";
 import {
   deleteEnded,
@@ -19,6 +20,19 @@ import {
   transition,
 } from "./prediction.ts";
 import { countByModel, listPredictions } from "./prediction-list.ts";
+import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
+import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
+import {
+  advanceTraining,
+  cancelTraining,
+  claimTraining,
+  getCheckpoint,
+  giveBackTraining,
+  restartTraining,
+  settleTraining,
+  takeUpTrainings,
+} from "./training-run.ts";
+import { getTraining, retrainModel, startTraining } from "./training-start.ts";
 
 const ALL = [
   insertPrediction,
@@ -47,6 +61,26 @@ const ALL = [
   getAlias,
   listAliases,
   deleteAlias,
+  startTraining,
+  retrainModel,
+  getTraining,
+  getTrainedModel,
+  latestTraining,
+  listTrainings,
+  listEpochs,
+  claimTraining,
+  takeUpTrainings,
+  getCheckpoint,
+  restartTraining,
+  advanceTraining,
+  settleTraining,
+  cancelTraining,
+  giveBackTraining,
+  deleteTrainedModel,
+  purgeTrainedModel,
+  isAbandoned,
+  getEmbeddings,
+  putEmbeddings,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(
