@@ -2,7 +2,7 @@
 import type { JsonObject } from "./payload.ts";
 import { CATALOGUE_OWNER, type Principal } from "./principal.ts";
 
-export const TASKS = ["image-classification", "image-multi-label", "tensor"] as const;
+export const TASKS = ["image-classification", "image-multi-label", "image-detection", "tensor"] as const;
 export type Task = (typeof TASKS)[number];
 
 export const RUNTIMES = ["tfjs-node-gpu", "onnxruntime", "tfjs-node", "tfjs-wasm"] as const;
@@ -45,6 +45,25 @@ export interface PictureSpec {
   readonly resize: "stretch" | "cover" | "contain";
 }
 
+/**
+ * Where a detector's outputs hold what it found, before non-maximum suppression: one box for each of its anchors, and
+ * one score for each anchor and label.
+ */
+export interface DetectionSpec {
+  /** Names of the outputs, without a final `:0`. */
+  readonly boxes: string;
+  readonly scores: string;
+  /**
+   * The order of a box's four numbers, edges in parts of the model's picture, 0…1 from the top left: `yxyx` is
+   * [ymin, xmin, ymax, xmax].
+   */
+  readonly boxForm: "yxyx" | "xyxy";
+  /** Of two boxes of one label that overlap by more than this (intersection over union), the better one stays. */
+  readonly iouThreshold: number;
+  /** Detections that are reported of one picture. */
+  readonly maxDetections: number;
+}
+
 /** The contents of `auspex.json`, complete: the reader fills in the defaults. */
 export interface Manifest {
   readonly task: Task;
@@ -58,6 +77,8 @@ export interface Manifest {
   readonly picture: PictureSpec | null;
   /** What still has to be applied to the model's output to get probabilities. */
   readonly activation: "none" | "softmax" | "sigmoid";
+  /** Required for `image-detection`; null for every other task. */
+  readonly detection: DetectionSpec | null;
   readonly batchMax: number;
   /** How long a batch that is not full waits for more; null for what the server is set to. */
   readonly batchDelayMs: number | null;
