@@ -66,11 +66,6 @@ export interface TrainingExample {
 /** Until an import has ended, its labels and examples are shown and counted nowhere. */
 export interface DatasetStore {
   create(next: NewDataset): Promise<Dataset>;
-  /** With its first zip to be taken up; fails with that. */
-  createImporting(
-    next: NewDataset,
-    source: ImportSource,
-  ): Promise<{ readonly dataset: Dataset; readonly begun: DatasetImport }>;
   get(principal: string, id: DatasetId): Promise<Dataset | undefined>;
   /** By id. */
   list(query: {
@@ -104,10 +99,7 @@ export interface DatasetStore {
     | DatasetRefusal
   >;
   getLabel(principal: string, id: LabelId): Promise<Label | undefined>;
-  /**
-   * All that count, by id; none of a dataset that is not there. With feedback or, as a rule, without: a label with
-   * feedback alone then has no examples.
-   */
+  /** All that count, by id, with feedback or without; none of a dataset that is not there. */
   examplesOf(
     principal: string,
     id: DatasetId,
@@ -155,6 +147,11 @@ export interface ExampleStore {
 }
 
 export interface ImportStore {
+  /** Makes a dataset with its first zip to be taken up, and which fails with that. */
+  create(
+    next: NewDataset,
+    source: ImportSource,
+  ): Promise<{ readonly dataset: Dataset; readonly begun: DatasetImport }>;
   /** Begins to add a zip to a dataset. A failed dataset begins anew. */
   begin(args: {
     readonly principal: string;

@@ -1,7 +1,34 @@
 /** Every operation by its name: how a thread finds what it is asked to run. */
+import { addUsage, deleteRefreshToken, getUsage, insertRefreshToken, refreshTokenOwner } from "./account.ts";
 import { deleteAlias, getAlias, listAliases, setAlias } from "./alias.ts";
+import { unreferencedBlobs } from "./blob-use.ts";
 import { claim, expireLeases, nextClaimAt, renew } from "./claim.ts";
 import type { Operation } from "./database.ts";
+import {
+  createDataset,
+  createLabel,
+  deleteDataset,
+  examplesOf,
+  getDataset,
+  getLabel,
+  listDatasets,
+} from "./dataset.ts";
+import {
+  beginImport,
+  clearImport,
+  createImport,
+  endImport,
+  insertImported,
+  unendedImports,
+} from "./dataset-import.ts";
+import {
+  countExamples,
+  deleteEndedDeletions,
+  getDeletion,
+  purgeDataset,
+  recordDeletion,
+  unfinishedDeletions,
+} from "./deletion.ts";
 import {
   insertDeliveries,
   listDeliveries,
@@ -10,8 +37,9 @@ import {
   releaseDeliveries,
   takeDue,
 } from "./delivery.ts";
-import { getEmbeddings, putEmbeddings } from "./embedding.ts";
-import { getImage, insertImageRow, listImporting, settleImage, unreferencedBlobs } from "./image.ts";
+import { getEmbeddings, missingEmbeddings, putEmbeddings } from "./embedding.ts";
+import { deleteExample, getExample, insertExample, listExamples } from "./example.ts";
+import { getImage, insertImageRow, listImporting, settleImage } from "./image.ts";
 import {
   deleteEnded,
   getPrediction,
@@ -61,6 +89,34 @@ const ALL = [
   getAlias,
   listAliases,
   deleteAlias,
+  insertRefreshToken,
+  refreshTokenOwner,
+  deleteRefreshToken,
+  getUsage,
+  addUsage,
+  createDataset,
+  getDataset,
+  listDatasets,
+  createLabel,
+  getLabel,
+  examplesOf,
+  deleteDataset,
+  insertExample,
+  getExample,
+  listExamples,
+  deleteExample,
+  createImport,
+  beginImport,
+  unendedImports,
+  insertImported,
+  clearImport,
+  endImport,
+  getDeletion,
+  unfinishedDeletions,
+  recordDeletion,
+  countExamples,
+  purgeDataset,
+  deleteEndedDeletions,
   startTraining,
   retrainModel,
   getTraining,
@@ -80,6 +136,7 @@ const ALL = [
   purgeTrainedModel,
   isAbandoned,
   getEmbeddings,
+  missingEmbeddings,
   putEmbeddings,
 ] as const;
 

@@ -36,9 +36,14 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["delivery.list", { principal: "alice", prediction_id: "x" }],
   ["image.get", { principal: "alice", id: "x" }],
   ["image.importing", {}],
-  ["image.unreferencedBlobs", ["x"]],
+  ["blob.unreferenced", ["x"]],
   ["alias.get", { principal: "alice", alias: "x" }],
   ["alias.list", { principal: "alice" }],
+  ["account.insertRefreshToken", { row: { hash: "x", principal: "alice", created_at: 1 }, max: 1 }],
+  ["account.refreshTokenOwner", { hash: "x" }],
+  ["account.deleteRefreshToken", { hash: "x", principal: "alice" }],
+  ["account.usage", { principal: "alice", month: 1 }],
+  ["account.addUsage", [{ principal: "alice", month: 1, predictions: 1 }]],
 ];
 
 test.each(CALLS)("%s %j", async (name, args) => {
