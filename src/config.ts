@@ -6,8 +6,20 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import { type Accounts, readAccountsFile, SECRET_LENGTH } from "./accounts-file.ts";
 import { RUNTIMES } from "./domain/model.ts";
-import { duration, flag, integer, list, type Parse, size, text } from "./setting.ts";
+import {
+  apiKeys,
+  duration,
+  flag,
+  integer,
+  limitOrOff,
+  list,
+  type Parse,
+  size,
+  text,
+  within,
+} from "./setting.ts";
 
 interface Setting<T> {
   readonly default: T;
@@ -23,26 +35,6 @@ const runtime: Parse<string> = (value) => {
   }
   return value;
 };
-
-/** `name:key,…` → name by key. */
-const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
-  const keys = new Map<string, string>();
-  for (const item of list(value)) {
-    const match = /^([a-z0-9][a-z0-9._-]{0,63}):(.{16,256})$/.exec(item);
-    if (!match?.[1] || !match[2]) {
-      throw new Error(
-        "must be name:key pairs separated by commas, names of a-z, 0-9, -, _ and ., keys of 16 to 256 characters",
-      );
-    }
-    if (match[1] === "auspex") throw new Error("the name auspex is the catalogue's own");
-    if (keys.has(match[2])) throw new Error(`names ${keys.get(match[2])} and ${match[1]} share one key`);
-    keys.set(match[2], match[1]);
-  }
-  return keys;
-};
-
-const rate: Parse<number | undefined> = (value) =>
-  value === "off" ? undefined : integer(1, 10_000_000)(value);
 
 const DAY_MS = 86_400_000;
 const GIB = 1024 ** 3;
@@ -76,7 +68,19 @@ const SETTINGS = {
     default: new Map<string, string>() as ReadonlyMap<string, string>,
     parse: apiKeys,
     shown: "unset",
-    help: "name:key,… ; unset, the server is open, which it refuses to be on a non-loopback address",
+    help: "name:key,… ; without keys and accounts the server is open, which it refuses to be on a non-loopback address",
+  },
+  ACCOUNTS_FILE: {
+    default: undefined as Accounts | undefined,
+    parse: readAccountsFile,
+    shown: "unset",
+    help: "JSON file of accounts (public keys) and secrets that sign tokens; set, the server is not open either",
+  },
+  JWT_SECRET: {
+    default: "",
+    parse: within(SECRET_LENGTH.min, SECRET_LENGTH.max),
+    shown: "made and kept in the data folder",
+    help: "signs the tokens that the server issues, and the users' tokens of Einstein Prediction; 32 characters or more",
   },
   INSECURE: { default: false, parse: flag, help: "1 allows an open server on a non-loopback address" },
   TLS_CERT: {
@@ -106,8 +110,14 @@ const SETTINGS = {
   },
   RATE_LIMIT: {
     default: 10_000 as number | undefined,
-    parse: rate,
+    parse: limitOrOff(10_000_000),
     help: "predictions created per second and principal, on all transports together; off for none",
+  },
+  MONTHLY_QUOTA: {
+    default: undefined as number | undefined,
+    parse: limitOrOff(1_000_000_000),
+    shown: "off",
+    help: "predictions created per calendar month (UTC) and principal; past it creation is refused",
   },
   WORKERS: {
     default: CORES,
@@ -233,6 +243,8 @@ type Values = { readonly [K in Name]: (typeof SETTINGS)[K] extends { parse: Pars
 
 /** All settings, complete. Paths are absolute, THREADS is at least 1; TLS files are read. */
 export interface Config extends Values {
+  /** Without keys and accounts everybody is its one principal. */
+  readonly open: boolean;
   readonly tls: Tls | undefined;
 }
 
@@ -255,6 +267,10 @@ export class ConfigError extends Error {
 const PREFIX = "AUSPEX_";
 /** Read by scripts and the catalogue, not by the server. */
 const FOREIGN = new Set(["AUSPEX_SKIP_MODELS"]);
+
+function isOpen({ API_KEYS, ACCOUNTS_FILE }: Values): boolean {
+  return API_KEYS.size === 0 && ACCOUNTS_FILE === undefined;
+}
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
@@ -281,10 +297,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const config = values as unknown as Values;
   let tls: Tls | undefined;
   if (complaints.length === 0) {
-    if (!isLoopback(config.HOST) && config.API_KEYS.size === 0 && !config.INSECURE) {
+    if (!isLoopback(config.HOST) && isOpen(config) && !config.INSECURE) {
       complaints.push(
-        `${PREFIX}HOST is ${config.HOST}, where others can reach the server, and ${PREFIX}API_KEYS is unset: ` +
-          `set keys (name:key,…), or ${PREFIX}INSECURE=1 to serve everybody`,
+        `${PREFIX}HOST is ${config.HOST}, where others can reach the server, and neither ${PREFIX}API_KEYS nor ` +
+          `${PREFIX}ACCOUNTS_FILE is set: set keys (name:key,…), or ${PREFIX}INSECURE=1 to serve everybody`,
       );
     }
     const threads = config.WORKERS * config.THREADS;
@@ -301,6 +317,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const dataDir = resolve(config.DATA_DIR);
   return {
     ...config,
+    open: isOpen(config),
     THREADS: config.THREADS || Math.max(1, Math.floor(CORES / config.WORKERS)),
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),

@@ -25,6 +25,11 @@ export function parseModelRef(text: string): ModelRef | undefined {
   return { owner: match[1], name: match[2], version: match[3] ? Number(match[3]) : undefined };
 }
 
+/** Whether a model may be known by this text beside its name: other systems' ids, which have no slash. */
+export function isOutsideId(text: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text);
+}
+
 /** Whether the principal may see and run models of this owner. */
 export function mayUse(principal: Principal, owner: string): boolean {
   return principal.open || owner === CATALOGUE_OWNER || owner === principal.name;

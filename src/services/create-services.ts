@@ -4,6 +4,7 @@ import { createIdMinter } from "../domain/id.ts";
 import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
+import { createAccountOperations } from "./account.ts";
 import { createAuthenticator } from "./authenticator.ts";
 import { createEgress } from "./egress.ts";
 import { createHealth } from "./health.ts";
@@ -17,7 +18,10 @@ import { createPredictionOperations } from "./prediction.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { startRetention } from "./retention.ts";
 import { createRunner } from "./runner.ts";
+import { ownSecret } from "./secret.ts";
 import type { Services } from "./services.ts";
+import { createTokens } from "./token.ts";
+import { createUsage } from "./usage.ts";
 import { createWebhookDispatcher } from "./webhook.ts";
 import { auspexBody, createWebhookEvents, type WebhookBodies } from "./webhook-event.ts";
 
@@ -81,6 +85,13 @@ export function createServices({
     log,
   };
   const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const tokens = createTokens({
+    secret: ownSecret(config.JWT_SECRET, config.DATA_DIR),
+    accounts: config.ACCOUNTS_FILE,
+    open: config.open,
+    now,
+  });
+  const usage = createUsage({ store: store.accounts, quota: config.MONTHLY_QUOTA, now, log });
   const directory = createModelDirectory(engine.models, store.aliases);
   const images = createImageOperations({
     input,
@@ -98,6 +109,7 @@ export function createServices({
       directory,
       runner,
       rate,
+      usage,
       limits: config,
       mintId,
       refuseUnlessServing: health.refuseUnlessServing,
@@ -106,7 +118,9 @@ export function createServices({
     }),
     models: createModelOperations({ store, models: engine.models, directory, limits: config }),
     images,
-    authenticate: createAuthenticator(config.API_KEYS),
+    accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
+    authenticate: createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens }),
+    renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,
     metrics: () => metrics.text(),
@@ -130,6 +144,7 @@ export function createServices({
       await runner.close();
       await webhooks.close();
       await egress.close();
+      await usage.close();
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The operations on models, versions and aliases. The models folder is the truth; this file only asks for it. */
 import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { AuspexError, invalidArgument } from "../domain/error.ts";
-import { type ModelVersion, mayPublish, mayUse, parseModelRef } from "../domain/model.ts";
+import { isOutsideId, type ModelVersion, mayPublish, mayUse, parseModelRef } from "../domain/model.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { ModelRegistry } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
@@ -123,7 +123,8 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
 
     async setModelAlias(request, { principal }) {
       validate(request, limits);
-      ownName(principal, "alias", request.alias);
+      // An outside id is the caller's own in any case; a name must not be taken for another owner's model.
+      if (!isOutsideId(request.alias)) ownName(principal, "alias", request.alias);
       if (visible(principal).has(request.alias)) {
         throw invalidArgument({ field: "alias", reason: "conflict", description: "is the name of a model" });
       }

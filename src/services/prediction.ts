@@ -15,6 +15,7 @@ import { isTerminal, type Prediction, type WebhookTarget } from "../domain/predi
 import type { NewDelivery } from "../domain/webhook.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext, Operations } from "./call.ts";
+import { durationMs } from "./check.ts";
 import type { Hints } from "./hints.ts";
 import {
   type AcceptedInput,
@@ -31,7 +32,8 @@ import { decodePageToken, encodePageToken } from "./page-token.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { failure } from "./run.ts";
 import { queueFull, type Runner } from "./runner.ts";
-import { durationMs, type Limits, validate } from "./validation.ts";
+import type { Usage } from "./usage.ts";
+import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
 /** A cancel that loses this many races in a row meets a row that changes all the time: a fault of ours. */
@@ -43,6 +45,7 @@ export interface PredictionOptions {
   readonly runner: Runner;
   readonly hints: Hints;
   readonly rate: RateLimiter;
+  readonly usage: Usage;
   readonly limits: Limits & { readonly MAX_WATCHES: number };
   /** Microseconds since the epoch. */
   readonly now: () => number;
@@ -266,8 +269,29 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     // comes first.
     const plain =
       waitMs > 0 && request.requestId === "" && !prediction.webhook && prediction.status === "pending";
-    if (plain && runner.canRunUnwritten()) return createUnwritten(prediction, accepted, waitMs, call);
-    return waitFor(await createWritten(prediction, accepted), waitMs, call);
+    let waited = false;
+    const created = await counted(prediction, () => {
+      waited = plain && runner.canRunUnwritten();
+      return waited
+        ? createUnwritten(prediction, accepted, waitMs, call)
+        : createWritten(prediction, accepted);
+    });
+    return waited ? created : waitFor(created, waitMs, call);
+  }
+
+  /** Counts towards the quota what the creation ends with, unless that is no new prediction. */
+  async function counted(
+    { id, principal }: Prediction,
+    creation: () => Promise<Prediction>,
+  ): Promise<Prediction> {
+    const month = await options.usage.take(principal);
+    let created: Prediction | undefined;
+    try {
+      created = await creation();
+      return created;
+    } finally {
+      if (created?.id !== id) options.usage.giveBack(principal, month);
+    }
   }
 
   // ---- list, cancel, watch -------------------------------------------------------------------------------------

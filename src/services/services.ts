@@ -17,11 +17,17 @@ export interface Services {
   readonly trainings: Operations<typeof TrainingService>;
   readonly accounts: Operations<typeof AccountService>;
   /**
-   * The principal of a bearer token (without the word "Bearer"); undefined for none sent: an API key, or an access
-   * token of AccountService. Rejects with `unauthenticated`. An open server answers its one principal whatever is
-   * sent.
+   * The principal of a bearer token (without the word "Bearer"); undefined for none sent: an API key, an access token
+   * of AccountService, or a JWT that a user's or an account's secret has signed. Rejects with `unauthenticated`. An
+   * open server answers its one principal whatever is sent.
    */
   authenticate(token: string | undefined): Promise<Principal>;
+  /**
+   * A user's or a secret's JWT anew, with the same claims and four hours ahead, for a dialect that answers one with
+   * every call, and whom it stands for. An open server cannot know who signed, and signs by itself; there too it must
+   * be well-formed and not expired. Rejects with `unauthenticated`.
+   */
+  renewToken(token: string): Promise<{ readonly principal: Principal; readonly token: string }>;
   /** Where a principal stands with its creation rate; undefined when there is no limit. Costs nothing of it. */
   rateLimit(principal: Principal): RateLimitState | undefined;
   readonly health: Health;

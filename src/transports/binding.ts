@@ -33,6 +33,7 @@ export function bindings(services: Services): readonly Binding[] {
     ...bind(PredictionService, services.predictions),
     ...bind(ModelService, services.models),
     ...bind(ImageService, services.images),
+    ...bind(AccountService, services.accounts),
   ];
 }
 

@@ -62,7 +62,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpListener> {
     if (status >= 500) log.error({ err: thrown, method: `${request.method} ${request.url}` }, "call failed");
     reply.code(status).send(body);
   });
-  if (config.API_KEYS.size === 0 && isLoopback(config.HOST)) refuseForeignHosts(app);
+  if (config.open && isLoopback(config.HOST)) refuseForeignHosts(app);
   app.register(async (scope) => registerOperational(scope, services));
   app.register(async (scope) => registerConnect(scope, { services, config, log, grpcPort }));
   for (const { prefixes, register } of dialects) {
@@ -92,7 +92,7 @@ function refuseForeignHosts(app: FastifyInstance): void {
     if (host === undefined || !NAMED_HOST.test(host) || LOCAL_HOST.test(host)) return;
     throw new AuspexError(
       "permission_denied",
-      `a server without API keys answers to localhost and to addresses, not to the name ${host.slice(0, 100)}`,
+      `an open server answers to localhost and to addresses, not to the name ${host.slice(0, 100)}`,
     );
   });
 }

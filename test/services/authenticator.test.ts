@@ -4,23 +4,32 @@ import { createAuthenticator } from "../../src/services/authenticator.ts";
 
 const REFUSAL = expect.objectContaining({
   code: "unauthenticated",
-  message: "a valid API key is required: Authorization: Bearer <key>",
+  message: "a valid API key or token is required: Authorization: Bearer <key or token>",
 });
+
+/** Tokens are tried elsewhere; here nothing resembles one. */
+const tokens = {
+  verify: async () => {
+    throw new Error("this was no token");
+  },
+};
 
 describe("an open server", () => {
   test.each([undefined, "", "anything"])("answers its one principal to %j", async (token) => {
-    expect(await createAuthenticator(new Map())(token)).toBe(LOCAL);
+    expect(await createAuthenticator({ open: true, apiKeys: new Map(), tokens })(token)).toBe(LOCAL);
   });
 });
 
 describe("a server with keys", () => {
-  const authenticate = createAuthenticator(
-    new Map([
+  const authenticate = createAuthenticator({
+    open: false,
+    tokens,
+    apiKeys: new Map([
       ["key-of-acme-0123456789", "acme"],
       ["key-of-umbra-9876543210", "umbra"],
       ["second-key-of-acme-4567", "acme"],
     ]),
-  );
+  });
 
   test("answers each key's principal", async () => {
     expect(await authenticate("key-of-acme-0123456789")).toEqual({ name: "acme", open: false });

@@ -42,7 +42,10 @@ function tensor(shape: number[], bytes: number, dtype: DataType = DataType.FLOAT
 describe("each limit, one inside and one outside", () => {
   test("model", () => {
     expect(createComplaints({ model: "a/b:3" })).toEqual([]);
-    for (const model of ["", "a", "a/b:0", "A/b"]) expect(createComplaints({ model })).toEqual(["model"]);
+    for (const model of ["a042400000Ns4HdAAJ", "a".repeat(64)])
+      expect(createComplaints({ model })).toEqual([]);
+    for (const model of ["", "a:1", "a/b:0", "A/b", "a b", "a".repeat(65)])
+      expect(createComplaints({ model })).toEqual(["model"]);
   });
   test("JSON depth", () => {
     expect(createComplaints({ input: nested(64) })).toEqual([]);
@@ -147,7 +150,7 @@ describe("each limit, one inside and one outside", () => {
 });
 
 test("all complaints come at once", () => {
-  expect(createComplaints({ model: "x", wait: { seconds: 99n }, requestId: "y".repeat(300) })).toEqual([
+  expect(createComplaints({ model: "x y", wait: { seconds: 99n }, requestId: "y".repeat(300) })).toEqual([
     "model",
     "wait",
     "request_id",

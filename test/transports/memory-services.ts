@@ -40,6 +40,9 @@ export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServi
       if (token === BAD_KEY) throw new AuspexError("unauthenticated", "this key is not known");
       return token === undefined ? LOCAL : { name: token, open: false };
     },
+    renewToken: async () => {
+      throw new AuspexError("unimplemented", "not in memory");
+    },
     rateLimit: () => undefined,
     health: {
       serving: () => serving,

@@ -236,6 +236,9 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
       if (keys && token !== KEY) throw new AuspexError("unauthenticated", "the key is not known");
       return { name: keys ? "acme" : "local", open: !keys };
     },
+    renewToken: async () => {
+      throw new AuspexError("unimplemented", "not in memory");
+    },
     rateLimit: () => services.rate,
     health: { serving: () => true, reason: () => "", onChange: () => () => undefined },
     metrics: async () => ({ text: "", contentType: "text/plain" }),
