@@ -17,6 +17,7 @@ import {
   list,
   type Parse,
   size,
+  someOf,
   text,
   within,
 } from "./setting.ts";
@@ -35,6 +36,9 @@ const runtime: Parse<string> = (value) => {
   }
   return value;
 };
+
+export const DIALECTS = ["wriftai", "einstein-vision", "einstein-prediction"] as const;
+export type DialectName = (typeof DIALECTS)[number];
 
 const DAY_MS = 86_400_000;
 const GIB = 1024 ** 3;
@@ -95,6 +99,12 @@ const SETTINGS = {
     parse: text,
     shown: "unset",
     help: "PEM file; clients must then present a certificate it signed",
+  },
+  DIALECTS: {
+    default: DIALECTS as readonly DialectName[],
+    parse: someOf(DIALECTS),
+    shown: "all",
+    help: `REST APIs that are served, of ${DIALECTS.join(", ")}; none for gRPC, Connect and gRPC-Web alone`,
   },
   CORS_ORIGINS: {
     default: [] as readonly string[],

@@ -92,3 +92,15 @@ export function within(min: number, max: number): Parse<string> {
 export function limitOrOff(max: number): Parse<number | undefined> {
   return (value) => (value === "off" ? undefined : integer(1, max)(value));
 }
+
+/** Names of a list, each once, separated by commas; `none` for none of them. */
+export function someOf<T extends string>(known: readonly T[]): Parse<readonly T[]> {
+  return (value) => {
+    const names = value === "none" ? [] : list(value);
+    const unknown = names.find((name) => !known.some((one) => one === name));
+    if (unknown !== undefined) {
+      throw new Error(`must be none or some of ${known.join(", ")}, not ${JSON.stringify(unknown)}`);
+    }
+    return known.filter((name) => names.includes(name));
+  };
+}

@@ -7,6 +7,7 @@ import type { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import type { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { Operations } from "./call.ts";
+import type { FileLinks } from "./file-link.ts";
 
 export interface Services {
   readonly predictions: Operations<typeof PredictionService>;
@@ -16,6 +17,8 @@ export interface Services {
   readonly feedback: Operations<typeof FeedbackService>;
   readonly trainings: Operations<typeof TrainingService>;
   readonly accounts: Operations<typeof AccountService>;
+  /** Links to pictures of examples. */
+  readonly files: FileLinks;
   /**
    * The principal of a bearer token (without the word "Bearer"); undefined for none sent: an API key, an access token
    * of AccountService, or a JWT that a user's or an account's secret has signed. Rejects with `unauthenticated`. An

@@ -36,6 +36,7 @@ export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServi
     feedback: unimplemented(),
     trainings: unimplemented(),
     accounts: unimplemented(),
+    files: unimplemented(),
     async authenticate(token) {
       if (token === BAD_KEY) throw new AuspexError("unauthenticated", "this key is not known");
       return token === undefined ? LOCAL : { name: token, open: false };

@@ -231,6 +231,7 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
     feedback: refusing(),
     trainings: refusing(),
     accounts: refusing(),
+    files: refusing(),
 
     async authenticate(token) {
       if (keys && token !== KEY) throw new AuspexError("unauthenticated", "the key is not known");
