@@ -21,7 +21,10 @@ import { createRunner } from "./runner.ts";
 import { ownSecret } from "./secret.ts";
 import type { Services } from "./services.ts";
 import { createTokens } from "./token.ts";
+import { createTrainingOperations } from "./training.ts";
+import { createTrainingRunner } from "./training-runner.ts";
 import { createUsage } from "./usage.ts";
+import { createWatches } from "./watch.ts";
 import { createWebhookDispatcher } from "./webhook.ts";
 import { auspexBody, createWebhookEvents, type WebhookBodies } from "./webhook-event.ts";
 
@@ -101,6 +104,17 @@ export function createServices({
     stopping: stopping.signal,
     log,
   });
+  const watches = createWatches({ hints, watchesMax: config.MAX_WATCHES, stopping: stopping.signal });
+  const trainingRunner = createTrainingRunner({
+    store,
+    engine,
+    now,
+    trainings: config.TRAININGS,
+    featureExtractor: config.FEATURE_EXTRACTOR,
+    examplesMax: config.MAX_TRAINING_EXAMPLES,
+    onChange: hints.emit,
+    log,
+  });
   let stopRetention = () => Promise.resolve();
 
   return {
@@ -112,12 +126,23 @@ export function createServices({
       usage,
       limits: config,
       mintId,
+      watches,
       refuseUnlessServing: health.refuseUnlessServing,
-      stopping: stopping.signal,
       ending: ending.signal,
     }),
     models: createModelOperations({ store, models: engine.models, directory, limits: config }),
     images,
+    trainings: createTrainingOperations({
+      store,
+      runner: trainingRunner,
+      watches,
+      limits: config,
+      now,
+      mintId,
+      onChange: hints.emit,
+      onDeletion: () => {},
+      refuseUnlessServing: health.refuseUnlessServing,
+    }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
     authenticate: createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens }),
     renewToken: tokens.renew,
@@ -127,6 +152,7 @@ export function createServices({
     start() {
       runner.start();
       webhooks.start();
+      trainingRunner.start();
       // Nobody waits for it: a start is over when calls are taken.
       images.resume().catch((error: unknown) => log.error({ err: error }, "imports could not be resumed"));
       stopRetention = startRetention({ store, retentionMs: config.RETENTION, now, log });
@@ -137,7 +163,8 @@ export function createServices({
       stopping.abort();
     },
     async close(graceMs) {
-      await Promise.all([runner.drain(graceMs), stopRetention()]);
+      // A training goes on with the next start; the time to end is for predictions.
+      await Promise.all([runner.drain(graceMs), stopRetention(), trainingRunner.close()]);
       ending.abort();
       // A turn, in which what still runs unwritten is written for those who waited for it.
       await new Promise(setImmediate);

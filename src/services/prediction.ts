@@ -34,6 +34,7 @@ import { failure } from "./run.ts";
 import { queueFull, type Runner } from "./runner.ts";
 import type { Usage } from "./usage.ts";
 import { type Limits, validate } from "./validation.ts";
+import type { Watches } from "./watch.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
 /** A cancel that loses this many races in a row meets a row that changes all the time: a fault of ours. */
@@ -46,7 +47,8 @@ export interface PredictionOptions {
   readonly hints: Hints;
   readonly rate: RateLimiter;
   readonly usage: Usage;
-  readonly limits: Limits & { readonly MAX_WATCHES: number };
+  readonly limits: Limits;
+  readonly watches: Watches;
   /** Microseconds since the epoch. */
   readonly now: () => number;
   readonly mintId: () => string;
@@ -55,8 +57,6 @@ export interface PredictionOptions {
   readonly onSettled: (prediction: Prediction) => void;
   /** Throws `unavailable` while the server starts or stops. */
   readonly refuseUnlessServing: () => void;
-  /** Aborted when the server begins to stop: ends watches, which can be resumed. */
-  readonly stopping: AbortSignal;
   /** Aborted when what runs has had its time to end: answers those who still wait with what there is. */
   readonly ending: AbortSignal;
 }
@@ -64,7 +64,6 @@ export interface PredictionOptions {
 export function createPredictionOperations(options: PredictionOptions): Operations<typeof PredictionService> {
   const { input, directory, runner, hints, limits, now, deliveriesFor } = options;
   const { store, egress } = input;
-  let watches = 0;
 
   async function read(principal: string, id: string): Promise<Prediction> {
     const prediction = await store.predictions.get(principal, (parseUuid(id) ?? id) as PredictionId);
@@ -354,33 +353,16 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
 
   async function* watch(request: WatchPredictionRequest, call: CallContext) {
     validate(request, limits);
-    if (watches >= limits.MAX_WATCHES) {
-      throw new AuspexError("resource_exhausted", `the server holds ${watches} watch streams already`, {
-        retryAfterMs: 1000,
-      });
-    }
-    watches++;
-    const changes = hints.subscribe((parseUuid(request.id) ?? request.id) as PredictionId);
-    const { signal, release } = anySignal(call.signal, options.stopping);
-    let seen = request.afterRevision;
-    try {
-      for (;;) {
-        const prediction = await read(call.principal.name, request.id);
-        if (prediction.revision > seen) {
-          seen = prediction.revision;
-          yield { prediction: predictionMessage(prediction) };
-        }
-        if (isTerminal(prediction.status) || call.signal.aborted) return;
-        if (options.stopping.aborted) {
-          throw new AuspexError("unavailable", `the server is shutting down; resume after revision ${seen}`);
-        }
-        await changes.next(signal);
-      }
-    } finally {
-      watches--;
-      release();
-      changes.close();
-    }
+    const states = options.watches.watch(
+      {
+        id: parseUuid(request.id) ?? request.id,
+        afterRevision: request.afterRevision,
+        read: () => read(call.principal.name, request.id),
+        isEnded: ({ status }: Prediction) => isTerminal(status),
+      },
+      call,
+    );
+    for await (const prediction of states) yield { prediction: predictionMessage(prediction) };
   }
 
   return {

@@ -50,6 +50,7 @@ import {
   versionNumber,
 } from "./check.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
+import { TRAINING_CHECKS } from "./training-checks.ts";
 
 export type { Limits } from "./check.ts";
 
@@ -236,6 +237,7 @@ const CHECKS = {
   "auspex.v1.ImportImageRequest": ((request, complain) =>
     url(complain, "url", request.url)) as Check<ImportImageRequest>,
   "auspex.v1.GetImageRequest": byId as Check<GetImageRequest>,
+  ...TRAINING_CHECKS,
   ...ACCOUNT_CHECKS,
 };
 

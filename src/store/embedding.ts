@@ -24,6 +24,20 @@ export const getEmbeddings = operation("embedding.get", async (tx, { extractor, 
   return rows;
 });
 
+const anyByKey = statement<Omit<EmbeddingRow, "vector">>()((place) =>
+  tables
+    .selectFrom("embedding")
+    .select("blob")
+    .where("extractor", "=", place("extractor"))
+    .where("blob", "=", place("blob")),
+);
+
+export const missingEmbeddings = operation("embedding.missing", async (tx, { extractor, blobs }: GetArgs) => {
+  const missing: string[] = [];
+  for (const blob of blobs) if (!(await tx.get(anyByKey, { extractor, blob }))) missing.push(blob);
+  return missing;
+});
+
 const insert = statement<EmbeddingRow>()((place) =>
   tables
     .insertInto("embedding")
@@ -37,6 +51,7 @@ export const putEmbeddings = operation("embedding.put", async (tx, rows: readonl
 
 export function embeddingStore(database: Database): EmbeddingStore {
   return {
+    missing: (extractor, blobs) => database.scan(missingEmbeddings, { extractor, blobs }),
     get: async (extractor, blobs) => {
       const rows = await database.scan(getEmbeddings, { extractor, blobs });
       return new Map(rows.map(({ blob, vector }) => [blob, floatsOf(vector)]));

@@ -3,8 +3,9 @@ import { sql } from "kysely";
 import type { TrainingStatus } from "../domain/training.ts";
 import { deleteAlias } from "./alias.ts";
 import { operation } from "./database.ts";
+import { insertDeletion } from "./deletion.ts";
 import type { DeletionRow } from "./schema.ts";
-import { places, statement, tables } from "./statement.ts";
+import { statement, tables } from "./statement.ts";
 import { UNFINISHED } from "./training-row.ts";
 
 /** Epochs deleted in one transaction: with 250 labels each may have 100 KB. */
@@ -37,21 +38,6 @@ const markDeleted = statement<{ name: string; now: number }>()((place) =>
     .updateTable("trained_model")
     .set({ deleted_at: place("now") })
     .where("name", "=", place("name")),
-);
-
-const DELETION_COLUMNS = [
-  "id",
-  "principal",
-  "kind",
-  "deleted",
-  "state",
-  "progress",
-  "failure",
-  "created_at",
-] as const satisfies readonly (keyof DeletionRow)[];
-
-const insertDeletion = statement<DeletionRow>()((place) =>
-  tables.insertInto("deletion").values(places(DELETION_COLUMNS, place)),
 );
 
 /** Of a model that is the principal's. */

@@ -122,6 +122,8 @@ export interface TrainingStore {
 }
 
 export interface EmbeddingStore {
+  /** Those of the blobs that have none, in their order. */
+  missing(extractor: string, blobs: readonly string[]): Promise<string[]>;
   /** Those that are there, by blob. */
   get(extractor: string, blobs: readonly string[]): Promise<Map<string, Float32Array>>;
   put(extractor: string, embeddings: ReadonlyMap<string, Float32Array>): Promise<void>;

@@ -7,6 +7,7 @@ import { AccountService } from "../../gen/auspex/v1/account_pb.ts";
 import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
 import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext, Operations } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
@@ -33,6 +34,7 @@ export function bindings(services: Services): readonly Binding[] {
     ...bind(PredictionService, services.predictions),
     ...bind(ModelService, services.models),
     ...bind(ImageService, services.images),
+    ...bind(TrainingService, services.trainings),
     ...bind(AccountService, services.accounts),
   ];
 }
