@@ -239,6 +239,17 @@ const SETTINGS = {
     parse: integer(1000, 100_000_000),
     help: "values in one JSON body (each takes the main thread about a microsecond)",
   },
+  FEATURE_EXTRACTOR: {
+    default: "auspex/mobilenet",
+    parse: text,
+    help: "model whose embeddings are trained on",
+  },
+  TRAININGS: { default: 1, parse: integer(1, 64), help: "trainings at once, of one core each" },
+  MAX_TRAINING_EXAMPLES: {
+    default: 50_000,
+    parse: integer(4, 10_000_000),
+    help: "examples of one training (each takes 4 KiB of memory, in the server and beside it)",
+  },
   MAX_STREAMS: { default: 128, parse: integer(1, 100_000), help: "concurrent calls per HTTP/2 connection" },
   MAX_WATCHES: {
     default: 10_000,
