@@ -6,6 +6,8 @@ import { TASK_SCHEMAS } from "../../src/engine/task-schemas.ts";
 
 const PICTURE = { task: "image-classification", labels: ["cat", "dog"], picture: { width: 8, height: 4 } };
 
+const DETECTOR = { ...PICTURE, task: "image-detection", detection: { boxes: "b", scores: "s" } };
+
 /** The complaints about a manifest, as `field: description`. */
 function complaints(manifest: unknown): string[] {
   try {
@@ -28,6 +30,7 @@ describe("readManifest", () => {
       labels: [],
       picture: null,
       activation: "none",
+      detection: null,
       batchMax: 32,
       batchDelayMs: null,
       inputSchema: TASK_SCHEMAS.tensor.input,
@@ -49,6 +52,7 @@ describe("readManifest", () => {
       source: "here",
       picture: { width: 8, height: 4, range: [-1, 1], resize: "cover" },
       activation: "softmax",
+      detection: null,
       batchMax: 3,
       batchDelayMs: 2.5,
       inputSchema: { type: "object", properties: { image: { type: "string" } } },
@@ -98,6 +102,45 @@ describe("readManifest", () => {
       "labels: must NOT have fewer than 1 items",
       "picture: must be object",
     ]);
+  });
+
+  it("fills in what a detector leaves out", () => {
+    expect(readManifest(JSON.stringify(DETECTOR)).detection).toEqual({
+      boxes: "b",
+      scores: "s",
+      boxForm: "yxyx",
+      iouThreshold: 0.5,
+      maxDetections: 100,
+    });
+    const given = { boxes: "b", scores: "s", boxForm: "xyxy", iouThreshold: 0, maxDetections: 1 };
+    const manifest = readManifest(JSON.stringify({ ...DETECTOR, detection: given }));
+    expect(manifest.detection).toEqual(given);
+    expect(readManifest(JSON.stringify(manifest))).toEqual(manifest);
+  });
+
+  it("needs a detector's outputs described, and no other task's", () => {
+    const { detection, ...rest } = DETECTOR;
+    expect(complaints(rest)).toEqual(["detection: is required"]);
+    expect(complaints({ ...rest, detection: null })).toEqual(["detection: must be object"]);
+    expect(complaints({ ...PICTURE, detection })).toEqual(["detection: is for the task image-detection alone"]);
+    expect(complaints({ ...rest, detection: { boxes: "", boxForm: "cxcywh", iou: 1 } })).toEqual([
+      "detection.boxForm: must be one of yxyx, xyxy",
+      "detection.boxes: must NOT have fewer than 1 characters",
+      "detection.iou: is not a known key",
+      "detection.scores: is required",
+    ]);
+  });
+
+  it.each([
+    ["iouThreshold", 1, 1.001],
+    ["iouThreshold", 0, -0.001],
+    ["maxDetections", 1000, 1001],
+    ["maxDetections", 1, 0],
+    ["boxes", "b".repeat(500), "b".repeat(501)],
+  ])("holds the limit of a detector's %s at its edge", (key, good, bad) => {
+    const withKey = (value: unknown) => ({ ...DETECTOR, detection: { ...DETECTOR.detection, [key]: value } });
+    expect(complaints(withKey(good))).toEqual([]);
+    expect(complaints(withKey(bad))).toHaveLength(1);
   });
 
   it.each(["", "{", "[]", "null", "7", '"task"'])("refuses %j, which is no JSON object", (text) => {

@@ -28,7 +28,7 @@ export type Model = Message<"auspex.v1.Model"> & {
   name: string;
 
   /**
-   * What its latest ready version does, one of the documented tasks, e.g. `image-classification`.
+   * What its latest ready version does: `image-classification`, `image-multi-label`, `image-detection` or `tensor`.
    *
    * @generated from field: string task = 2;
    */
@@ -119,7 +119,7 @@ export type ModelVersion = Message<"auspex.v1.ModelVersion"> & {
   runtimeNotes: string[];
 
   /**
-   * The documented task.
+   * What it does, as in Model.task.
    *
    * @generated from field: string task = 7;
    */
