@@ -92,6 +92,8 @@ export interface Manifest {
   readonly outputSchema: JsonObject;
   /** Name of the graph node or layer whose output is the picture's embedding; null when none is known. */
   readonly embedding: string | null;
+  /** `owner/name:version` whose embedding the model takes; null when it takes what its callers send. */
+  readonly backbone: string | null;
   /** Pins the runtime; null for the best that can run it. */
   readonly runtime: RuntimeName | null;
 }

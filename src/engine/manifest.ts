@@ -8,6 +8,7 @@ import {
   type DetectionSpec,
   type Manifest,
   type PictureSpec,
+  parseModelRef,
   RUNTIMES,
   TASKS,
   type Task,
@@ -131,6 +132,7 @@ const matches = ajv.compile<ManifestText>({
     inputSchema: { type: "object" },
     outputSchema: { type: "object" },
     embedding: { ...tensorName, type: ["string", "null"] },
+    backbone: { type: ["string", "null"] },
     runtime: { enum: [...RUNTIMES, null] },
     files: {
       type: "object",
@@ -185,12 +187,24 @@ export function readManifestFile(text: string): ManifestFile {
     violations.push(complaint("picture.range", "must be [low, high] with low < high"));
   if (value.detection && value.task !== "image-detection")
     violations.push(complaint("detection", "is for the task image-detection alone"));
+  violations.push(...backboneFaults(value));
   for (const key of ["inputSchema", "outputSchema"] as const) {
     const wrong = schemaFault(value[key]);
     if (wrong !== undefined) violations.push(complaint(key, wrong));
   }
   if (violations.length > 0) throw refusal(violations);
   return { manifest: complete(value), checksums: new Map(Object.entries(value.files ?? {})) };
+}
+
+function backboneFaults({ backbone = null, embedding = null }: ManifestText): readonly FieldViolation[] {
+  if (backbone === null) return [];
+  const isVersion = parseModelRef(backbone)?.version !== undefined;
+  return [
+    ...(isVersion ? [] : [complaint("backbone", "must be owner/name:version")]),
+    ...(embedding === null
+      ? []
+      : [complaint("embedding", "is the backbone's own, and not to be named here")]),
+  ];
 }
 
 function parse(text: string): unknown {
@@ -225,6 +239,7 @@ function complete(value: ManifestText): Manifest {
     inputSchema: value.inputSchema ?? TASK_SCHEMAS[task].input,
     outputSchema: value.outputSchema ?? TASK_SCHEMAS[task].output,
     embedding: value.embedding ?? null,
+    backbone: value.backbone ?? null,
     runtime: value.runtime ?? null,
   };
 }

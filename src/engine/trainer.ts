@@ -3,7 +3,7 @@
  * worker process of its own with the system's lowest priority, started when it is needed, so that predictions keep
  * their speed.
  */
-import type { Metrics } from "../domain/training.ts";
+import { EPOCHS_MAX, type Metrics } from "../domain/training.ts";
 
 /** A ready version whose `auspex.json` names an embedding. */
 export interface Extractor {
@@ -66,7 +66,26 @@ export interface Trainer {
    * One outcome for each picture, in their order. Rejects with AuspexError: `not_found` when the version is not
    * ready, `failed_precondition` when it names no embedding, `canceled`, `internal` when its worker died.
    */
-  embed(extractor: Extractor, images: readonly Uint8Array[], signal: AbortSignal): Promise<readonly Embedded[]>;
+  embed(
+    extractor: Extractor,
+    images: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): Promise<readonly Embedded[]>;
   /** Rejects as `embed` does. Leaving the loop, or the signal, ends the fit. */
   fit(request: FitRequest, signal: AbortSignal): AsyncIterable<FitStep>;
+}
+
+/** Steps in which the first weights of a fit have long become what the last ones will be, at the least rate. */
+const STEPS_AT_REST = 2000;
+
+/** Rows of a mini-batch. */
+export const BATCH_ROWS = 32;
+
+/**
+ * Epochs after which a fit is at rest whatever its learning rate: as many steps for few examples as for many.
+ * @returns from 1 to `EPOCHS_MAX`
+ */
+export function defaultEpochs(rows: number, _classes: number): number {
+  const steps = Math.max(1, Math.ceil(rows / BATCH_ROWS));
+  return Math.min(Math.max(Math.ceil(STEPS_AT_REST / steps), 1), EPOCHS_MAX);
 }

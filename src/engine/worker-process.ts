@@ -3,6 +3,7 @@
  * unanswered is told. Who replaces it is the pool's business.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { EngineLog } from "./engine.ts";
@@ -85,7 +86,8 @@ interface Pending {
 
 const ENTRY = fileURLToPath(new URL("./worker/main.ts", import.meta.url));
 
-export function startWorkerProcess(settings: WorkerSettings, log: EngineLog): WorkerProcess {
+/** @param niceness of the process, from 0 to 19, which only works when the processor has nothing else to do */
+export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, niceness = 0): WorkerProcess {
   const child = fork(ENTRY, [JSON.stringify(settings)], {
     serialization: "advanced",
     // JavaScript's own limit is not below the process's, so that the latter is the one that is met.
@@ -93,8 +95,18 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog): Wo
     // stdin tells the worker when main is gone; see watchdog.ts.
     stdio: ["pipe", "pipe", "pipe", "ipc"],
   });
+  if (niceness > 0 && child.pid !== undefined) makeNice(child.pid, niceness, log);
   forwardOutput(child, log);
   return new ForkedWorker(child, log);
+}
+
+/** Before the process has begun to start threads, which inherit it. */
+function makeNice(pid: number, niceness: number, log: EngineLog): void {
+  try {
+    setPriority(pid, niceness);
+  } catch (error) {
+    log.warn({ worker: pid, err: error }, "the worker's priority could not be lowered");
+  }
 }
 
 function forwardOutput({ pid, stdin, stdout, stderr }: ChildProcess, log: EngineLog): void {
