@@ -17,6 +17,8 @@ const LIST: ListQuery = {
   limit: 10,
 };
 
+const TRAINING = { principal: "alice", id: "x" };
+
 const CALLS: readonly (readonly [string, unknown])[] = [
   ["prediction.claim", { limit: 1, now: 1, lease_expires_at: 2, nonce: "n" }],
   ["prediction.renew", { leases: [{ id: "x", token: "t" }], expiresAt: 1 }],
@@ -52,6 +54,20 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["deletion.deleteEnded", { before: "x", limit: 1 }],
   ["alias.get", { principal: "alice", alias: "x" }],
   ["alias.list", { principal: "alice" }],
+  ["training.get", TRAINING],
+  ["training.model", { principal: "alice", name: "alice/m-1" }],
+  ["training.latest", { principal: "alice", model: "alice/m-1", succeeded: false }],
+  ["training.latest", { principal: "alice", model: "alice/m-1", succeeded: true }],
+  ["training.list", { principal: "alice", dataset_id: 0, after: "", skip: 0, limit: 1 }],
+  ["training.list", { principal: "alice", dataset_id: 7, after: "", skip: 0, limit: 1 }],
+  ["training.epochs", { training_id: "x", after: 0, skip: 0, limit: 1 }],
+  ["training.claim", { now: 1 }],
+  ["training.takeUp", { now: 1, attemptsMax: 3, failure: "" }],
+  ["training.cancel", { ...TRAINING, now: 1 }],
+  ["training.purgeModel", { model: "alice/m-1" }],
+  ["training.isAbandoned", { model: "alice/m-1", training_id: "x" }],
+  ["embedding.missing", { extractor: "x/y:1", blobs: ["x"] }],
+  ["embedding.get", { extractor: "x/y:1", blobs: ["x"] }],
   ["account.insertRefreshToken", { row: { hash: "x", principal: "alice", created_at: 1 }, max: 1 }],
   ["account.refreshTokenOwner", { hash: "x" }],
   ["account.deleteRefreshToken", { hash: "x", principal: "alice" }],
