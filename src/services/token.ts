@@ -168,8 +168,9 @@ export function createTokens({ secret, accounts, open, now }: TokenOptions): Tok
       const account = bySubject.get(decode(assertion, refusedAssertion).claims.sub ?? "");
       const key = (account ?? anyAccount)?.publicKey;
       if (!key) throw refusedAssertion();
-      const claims = await checkAssertion(assertion, key, nowS(), at().currentDate);
-      if (!account) throw refusedAssertion();
+      const checking = checkAssertion(assertion, key, nowS(), at().currentDate);
+      if (!account) throw await checking.then(() => refusedAssertion(), refusedAssertion);
+      const claims = await checking;
       if ((claims.exp ?? 0) > nowS() + ASSERTION_AHEAD_MAX_S) {
         throw new AuspexError(
           "unauthenticated",
@@ -214,7 +215,7 @@ async function checkAssertion(
 ): Promise<JWTPayload> {
   let claims: JWTPayload;
   try {
-    const options = { algorithms: ["RS256"], requiredClaims: ["sub", "aud", "exp"], currentDate };
+    const options = { algorithms: ["RS256"], requiredClaims: ["aud", "exp"], currentDate };
     claims = (await jwtVerify(assertion, key, options)).payload;
   } catch (error) {
     if (error instanceof errors.JWTExpired) {
