@@ -8,7 +8,7 @@ import type {
 } from "../../gen/auspex/v1/training_pb.ts";
 import type { DatasetId } from "../domain/dataset.ts";
 import { AuspexError } from "../domain/error.ts";
-import { parseUuid } from "../domain/id.ts";
+import { base32OfUuid, parseUuid } from "../domain/id.ts";
 import { parseModelRef } from "../domain/model.ts";
 import {
   isTrainingEnded,
@@ -114,7 +114,7 @@ export function createTrainingOperations(
       training: draft(request, call),
       name: request.name,
       datasetId: Number(request.datasetId) as DatasetId,
-      model: { id: uuid, modelId: modelIdOf(uuid), slug: slugOf(request.name) },
+      model: { id: uuid, modelId: base32OfUuid(uuid), slug: slugOf(request.name) },
     });
     return begun(result, `dataset ${request.datasetId}`);
   }
@@ -270,18 +270,4 @@ export function slugOf(name: string): string {
     .slice(0, SLUG_LENGTH_MAX)
     .replaceAll(/^-+|-+$/g, "");
   return slug || "model";
-}
-
-const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-
-/** The 128 bits of a UUID in base32 (RFC 4648 §6), without padding: 26 characters. */
-export function modelIdOf(uuid: string): string {
-  // Two bits of zero at the end make 130 of them, 26 characters of five.
-  let bits = BigInt(`0x${uuid.replaceAll("-", "")}`) << 2n;
-  let text = "";
-  for (let i = 0; i < 26; i++) {
-    text = BASE32.charAt(Number(bits & 31n)) + text;
-    bits >>= 5n;
-  }
-  return text;
 }

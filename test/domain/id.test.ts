@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createIdMinter, parseUuid } from "../../src/domain/id.ts";
+import { base32OfUuid, createIdMinter, parseUuid, uuidOfBase32 } from "../../src/domain/id.ts";
 
 const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
 
@@ -22,5 +22,21 @@ test("only UUIDs are read, in either case", () => {
   expect(parseUuid("018F3A6E-0000-7000-8000-0123456789AB")).toBe("018f3a6e-0000-7000-8000-0123456789ab");
   for (const text of ["", "x", "018f3a6e00007000800000000000000", "018f3a6e-0000-7000-8000-0123456789ab "]) {
     expect(parseUuid(text)).toBeUndefined();
+  }
+});
+
+test("the 128 bits of an id are 26 characters of base32, and read again", () => {
+  for (const id of [
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "019c0000-1234-7000-8000-0123456789ab",
+  ]) {
+    expect(base32OfUuid(id)).toMatch(/^[A-Z2-7]{26}$/);
+    expect(uuidOfBase32(base32OfUuid(id))).toBe(id);
+  }
+  // 125 bits of zero, then 001 with two zeros behind it: the alphabet's fifth.
+  expect(base32OfUuid("00000000-0000-0000-0000-000000000001")).toBe("AAAAAAAAAAAAAAAAAAAAAAAAAE");
+  for (const text of ["", "A".repeat(25), "a".repeat(26), "A".repeat(27), "1".repeat(26)]) {
+    expect(uuidOfBase32(text)).toBeUndefined();
   }
 });

@@ -34,12 +34,12 @@ import {
   UploadDatasetResponseSchema,
 } from "../../../../gen/auspex/v1/dataset_pb.ts";
 import { AuspexError } from "../../../domain/error.ts";
+import { uuidOfBase32 } from "../../../domain/id.ts";
 import type { JsonObject } from "../../../domain/payload.ts";
 import { decodePicture, decodeSource, decodeType, decodeZip, pathId, zipName } from "./dataset-request.ts";
 import type { Answer, Exchange, Route } from "./door.ts";
 import { badParameter, Refused, refuse } from "./errors.ts";
 import { type Form, filesOf, integerOf, pathPart, queryOf, readForm, textOf } from "./form.ts";
-import { insideId } from "./outside-id.ts";
 import {
   renderDataset,
   renderDeletion,
@@ -154,7 +154,7 @@ async function deleteDataset({ services, call, request, version }: Exchange): Pr
 }
 
 async function getDeletion({ services, call, request }: Exchange): Promise<Answer> {
-  const id = insideId(pathPart(request, "deletionId"));
+  const id = uuidOfBase32(pathPart(request, "deletionId"));
   if (id === undefined) throw refuse("notFound");
   const answer = await services.datasets.getDeletion(create(GetDeletionRequestSchema, { id }), call);
   return ok(renderDeletion(present(create(GetDeletionResponseSchema, answer).deletion), call.principal.name));

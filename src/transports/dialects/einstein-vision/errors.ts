@@ -158,9 +158,15 @@ export function refusalOf(thrown: unknown): Refused {
 
 function complaintsOf({ violations }: AuspexError): string {
   return violations
-    .map(({ field, description }: FieldViolation) => `The '${parameterOf(field)}' parameter ${description}.`)
+    .map(({ field, description }: FieldViolation) => {
+      const colon = PREDICATE.test(description) ? "" : ":";
+      return `The '${parameterOf(field)}' parameter${colon} ${description}.`;
+    })
     .join(" ");
 }
+
+/** Most complaints go on where the field's name ends; the others are sentences. */
+const PREDICATE = /^(?:is|has|have|must|cannot|holds) /;
 
 /** Which parameter a field of our requests came from, where it has another name. */
 const PARAMETERS: ReadonlyMap<string, string> = new Map([

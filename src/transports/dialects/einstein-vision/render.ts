@@ -12,9 +12,9 @@ import {
   type Example,
   type Label,
 } from "../../../../gen/auspex/v1/dataset_pb.ts";
+import { base32OfUuid } from "../../../domain/id.ts";
 import type { JsonObject } from "../../../domain/payload.ts";
 import type { Version } from "./door.ts";
-import { outsideId } from "./outside-id.ts";
 
 /** What the API says of the language of pictures. */
 export const LANGUAGE = "N/A";
@@ -105,7 +105,7 @@ const DELETION_STATUS: ReadonlyMap<DeletionState, string> = new Map<DeletionStat
 export function renderDeletion(deletion: Deletion, organizationId: string): JsonObject {
   const { id, kind, state, progress, failure, deleted } = deletion;
   return {
-    id: outsideId(id),
+    id: base32OfUuid(id),
     type: kind.toUpperCase(),
     status: DELETION_STATUS.get(state) ?? "",
     progress: shortest(progress),
