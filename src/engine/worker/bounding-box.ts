@@ -57,18 +57,15 @@ function axis(side: number, original: number, factor: number): (part: number) =>
 
 /** Intersection over union of two boxes, 0…1. */
 export function overlap(a: Box, b: Box): number {
-  const shared = area({
-    minX: Math.max(a.minX, b.minX),
-    minY: Math.max(a.minY, b.minY),
-    maxX: Math.min(a.maxX, b.maxX),
-    maxY: Math.min(a.maxY, b.maxY),
-  });
-  const all = area(a) + area(b) - shared;
-  return all > 0 ? shared / all : 0;
+  const width = Math.min(a.maxX, b.maxX) - Math.max(a.minX, b.minX);
+  const height = Math.min(a.maxY, b.maxY) - Math.max(a.minY, b.minY);
+  if (width <= 0 || height <= 0) return 0;
+  const shared = width * height;
+  return shared / (area(a) + area(b) - shared);
 }
 
 function area({ minX, minY, maxX, maxY }: Box): number {
-  return Math.max(0, maxX - minX) * Math.max(0, maxY - minY);
+  return (maxX - minX) * (maxY - minY);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Detection: what a picture shows and where, the most probable first. */
-import type { DetectionSpec, Manifest } from "../../domain/model.ts";
+import type { DetectionSpec, Manifest, PictureSpec } from "../../domain/model.ts";
 import type { JsonObject } from "../../domain/payload.ts";
 import type { Signature } from "../signature.ts";
 import { modelFault, toWire } from "../wire-error.ts";
@@ -13,12 +13,12 @@ import { type ReadAnswers, rowsOf } from "./picture-answer.ts";
  */
 const CANDIDATES_MAX = 1000;
 
-/** One picture's part of the outputs. */
+/** What a model says of one picture. */
 interface Found {
-  /** Four numbers for each anchor. */
-  readonly boxes: Float32Array;
-  /** Probabilities of each anchor's labels. */
+  /** Probabilities: for each anchor one of each label. */
   readonly scores: Float32Array;
+  /** In pixels of the picture. */
+  boxOf(anchor: number): Box;
 }
 
 interface Detection {
@@ -38,29 +38,45 @@ export function createDetectionAnswers(
 ): ReadAnswers {
   const { labels, activation, detection, picture } = manifest;
   if (!detection || !picture) throw new Error("a detector needs its outputs described, and a picture size");
-  const { boxes, scores } = detection;
   const anchors = countAnchors(signature, detection, labels.length);
   return (outputs, rows) => {
-    const boxRows = rowsOf(outputs, boxes, rows, anchors * BOX_NUMBERS);
-    const scoreRows = rowsOf(outputs, scores, rows, anchors * labels.length);
-    return boxRows.map((row, i) => async ({ image, topK, minScore }) => {
-      const raw = scoreRows[i] ?? new Float32Array();
-      const found = { boxes: row, scores: activateEach(raw, labels.length, activation) };
-      if (!found.scores.every(Number.isFinite) || !row.every(Number.isFinite)) {
+    const boxRows = rowsOf(outputs, detection.boxes, rows, anchors * BOX_NUMBERS);
+    const scoreRows = rowsOf(outputs, detection.scores, rows, anchors * labels.length);
+    return boxRows.map((boxes, i) => async ({ image, topK, minScore }) => {
+      const scores = activateEach(scoreRows[i] ?? new Float32Array(), labels.length, activation);
+      if (!scores.every(Number.isFinite) || !boxes.every(Number.isFinite)) {
         return { ok: false, error: modelFault("it gave a box or a score that is not a number") };
       }
       try {
-        const original = await sizeOf(image);
-        const place = (numbers: Float32Array): Box => toPixels(numbers, detection.boxForm, picture, original);
-        const detections = labels.flatMap((label, index) =>
-          label === "" ? [] : detectionsOf(label, index, labels.length, found, place, minScore, detection),
-        );
-        detections.sort((a, b) => b.probability - a.probability);
+        const boxOf = placed(boxes, detection, picture, await sizeOf(image));
+        const detections = labels
+          .flatMap((label, index) =>
+            label === ""
+              ? []
+              : detectionsOf(label, index, labels.length, { scores, boxOf }, minScore, detection),
+          )
+          .sort((a, b) => b.probability - a.probability);
         return { ok: true, value: { probabilities: detections.slice(0, topK).map(toJson) } };
       } catch (error) {
         return { ok: false, error: toWire(error) };
       }
     });
+  };
+}
+
+/** Boxes by anchor, each made once though it may be asked for by every label. */
+function placed(
+  boxes: Float32Array,
+  { boxForm }: DetectionSpec,
+  picture: PictureSpec,
+  original: Size,
+): Found["boxOf"] {
+  const made = new Map<number, Box>();
+  return (anchor) => {
+    const numbers = boxes.subarray(anchor * BOX_NUMBERS, (anchor + 1) * BOX_NUMBERS);
+    const box = made.get(anchor) ?? toPixels(numbers, boxForm, picture, original);
+    made.set(anchor, box);
+    return box;
   };
 }
 
@@ -107,8 +123,7 @@ function detectionsOf(
   label: string,
   index: number,
   labels: number,
-  { boxes, scores }: Found,
-  place: (numbers: Float32Array) => Box,
+  { scores, boxOf }: Found,
   minScore: number,
   { iouThreshold, maxDetections }: DetectionSpec,
 ): Detection[] {
@@ -117,21 +132,14 @@ function detectionsOf(
   for (let anchor = 0; anchor * labels < scores.length; anchor++) {
     if (scoreOf(anchor) >= minScore) candidates.push(anchor);
   }
-  candidates.sort((a, b) => scoreOf(b) - scoreOf(a) || a - b);
-  const detections = candidates
+  const best = candidates
+    .sort((a, b) => scoreOf(b) - scoreOf(a) || a - b)
     .slice(0, CANDIDATES_MAX)
-    .map((anchor) => ({
-      label,
-      probability: scoreOf(anchor),
-      box: place(boxes.subarray(anchor * BOX_NUMBERS, (anchor + 1) * BOX_NUMBERS)),
-    }))
-    .filter(({ box }) => isVisible(box));
-  const kept = suppress(
-    detections.map(({ box }) => box),
-    iouThreshold,
-    maxDetections,
-  );
-  return kept.flatMap((at) => detections[at] ?? []);
+    .filter((anchor) => isVisible(boxOf(anchor)));
+  return suppress(best.map(boxOf), iouThreshold, maxDetections).flatMap((at) => {
+    const anchor = best[at];
+    return anchor === undefined ? [] : [{ label, probability: scoreOf(anchor), box: boxOf(anchor) }];
+  });
 }
 
 /** Whether a pixel of the picture is left when the edges are rounded. */
