@@ -8,6 +8,7 @@ export interface Limits {
   readonly WAIT_MAX: number;
   readonly MAX_TENSOR_ELEMENTS: number;
   readonly MAX_JSON_DEPTH: number;
+  readonly MAX_EXAMPLE_BYTES: number;
 }
 
 export const URL_LENGTH_MAX = 2048;

@@ -6,13 +6,19 @@ import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import { createAccountOperations } from "./account.ts";
 import { createAuthenticator } from "./authenticator.ts";
+import { createDatasetOperations } from "./dataset.ts";
+import { createDatasetImports } from "./dataset-import.ts";
+import { createDeletionWorker } from "./deletion.ts";
 import { createEgress } from "./egress.ts";
+import { createFeedbackOperations } from "./feedback.ts";
+import { createFileLinks } from "./file-link.ts";
 import { createHealth } from "./health.ts";
 import { createHints } from "./hints.ts";
 import { createImageOperations } from "./image.ts";
 import type { InputContext } from "./input.ts";
 import { createMetrics } from "./metrics.ts";
 import { createModelOperations } from "./model.ts";
+import { deleteModel } from "./model-deletion.ts";
 import { createModelDirectory } from "./model-directory.ts";
 import { createPredictionOperations } from "./prediction.ts";
 import { createRateLimiter } from "./rate-limit.ts";
@@ -88,8 +94,9 @@ export function createServices({
     log,
   };
   const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const secret = ownSecret(config.JWT_SECRET, config.DATA_DIR);
   const tokens = createTokens({
-    secret: ownSecret(config.JWT_SECRET, config.DATA_DIR),
+    secret,
     accounts: config.ACCOUNTS_FILE,
     open: config.open,
     now,
@@ -115,7 +122,36 @@ export function createServices({
     onChange: hints.emit,
     log,
   });
+  const imports = createDatasetImports({
+    store,
+    engine,
+    egress,
+    limits: config,
+    hints,
+    now,
+    stopping: stopping.signal,
+    log,
+  });
+  const deletions = createDeletionWorker({
+    store,
+    deleteModel: (name) => deleteModel(name, { models: engine.models, trainings: store.trainings }),
+    stopping: stopping.signal,
+    log,
+  });
   let stopRetention = () => Promise.resolve();
+
+  const datasets = createDatasetOperations({
+    store,
+    engine,
+    egress,
+    imports,
+    hints,
+    limits: config,
+    now,
+    mintId,
+    onDeletion: () => deletions.wake(),
+    stopping: stopping.signal,
+  });
 
   return {
     predictions: createPredictionOperations({
@@ -132,6 +168,9 @@ export function createServices({
     }),
     models: createModelOperations({ store, models: engine.models, directory, limits: config }),
     images,
+    datasets,
+    files: createFileLinks({ secret, datasets, now }),
+    feedback: createFeedbackOperations({ store, engine, limits: config, now }),
     trainings: createTrainingOperations({
       store,
       runner: trainingRunner,
@@ -140,7 +179,7 @@ export function createServices({
       now,
       mintId,
       onChange: hints.emit,
-      onDeletion: () => {},
+      onDeletion: () => deletions.wake(),
       refuseUnlessServing: health.refuseUnlessServing,
     }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
@@ -154,7 +193,10 @@ export function createServices({
       webhooks.start();
       trainingRunner.start();
       // Nobody waits for it: a start is over when calls are taken.
-      images.resume().catch((error: unknown) => log.error({ err: error }, "imports could not be resumed"));
+      Promise.all([images.resume(), imports.resume()]).catch((error: unknown) =>
+        log.error({ err: error }, "imports could not be resumed"),
+      );
+      deletions.wake();
       stopRetention = startRetention({ store, retentionMs: config.RETENTION, now, log });
       health.started();
     },
@@ -164,7 +206,13 @@ export function createServices({
     },
     async close(graceMs) {
       // A training goes on with the next start; the time to end is for predictions.
-      await Promise.all([runner.drain(graceMs), stopRetention(), trainingRunner.close()]);
+      await Promise.all([
+        runner.drain(graceMs),
+        stopRetention(),
+        trainingRunner.close(),
+        imports.idle(),
+        deletions.idle(),
+      ]);
       ending.abort();
       // A turn, in which what still runs unwritten is written for those who waited for it.
       await new Promise(setImmediate);

@@ -49,6 +49,7 @@ import {
   url,
   versionNumber,
 } from "./check.ts";
+import { DATASET_CHECKS } from "./dataset-checks.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
 import { TRAINING_CHECKS } from "./training-checks.ts";
 
@@ -237,6 +238,7 @@ const CHECKS = {
   "auspex.v1.ImportImageRequest": ((request, complain) =>
     url(complain, "url", request.url)) as Check<ImportImageRequest>,
   "auspex.v1.GetImageRequest": byId as Check<GetImageRequest>,
+  ...DATASET_CHECKS,
   ...TRAINING_CHECKS,
   ...ACCOUNT_CHECKS,
 };

@@ -4,6 +4,7 @@
  */
 import type { DescMessage, DescMethod, DescService, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
@@ -34,6 +35,8 @@ export function bindings(services: Services): readonly Binding[] {
     ...bind(PredictionService, services.predictions),
     ...bind(ModelService, services.models),
     ...bind(ImageService, services.images),
+    ...bind(DatasetService, services.datasets),
+    ...bind(FeedbackService, services.feedback),
     ...bind(TrainingService, services.trainings),
     ...bind(AccountService, services.accounts),
   ];

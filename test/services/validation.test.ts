@@ -12,7 +12,7 @@ import { AuspexError } from "../../src/domain/error.ts";
 import type { JsonObject } from "../../src/domain/payload.ts";
 import { validate } from "../../src/services/validation.ts";
 
-const limits = { WAIT_MAX: 60_000, MAX_TENSOR_ELEMENTS: 1000, MAX_JSON_DEPTH: 64 };
+const limits = { WAIT_MAX: 60_000, MAX_TENSOR_ELEMENTS: 1000, MAX_JSON_DEPTH: 64, MAX_EXAMPLE_BYTES: 1000 };
 
 function complaints(check: () => void): string[] {
   try {
