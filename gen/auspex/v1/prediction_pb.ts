@@ -326,7 +326,8 @@ export const Webhook_FormatSchema: GenEnum<Webhook_Format> = /*@__PURE__*/
  */
 export type CreatePredictionRequest = Message<"auspex.v1.CreatePredictionRequest"> & {
   /**
-   * `owner/name` for the latest ready version, `owner/name:version` for that one. Required.
+   * `owner/name` for the latest ready version, `owner/name:version` for that one, or an alias of the caller's.
+   * Required, unless resolution is deferred.
    *
    * @generated from field: string model = 1;
    */
