@@ -5,12 +5,13 @@ import type { Engine } from "./engine/engine.ts";
 import { createServices } from "./services/create-services.ts";
 import type { Store } from "./store/store.ts";
 import type { Dialect } from "./transports/dialect.ts";
+import { einsteinPrediction } from "./transports/dialects/einstein-prediction.ts";
 import { einsteinVision } from "./transports/dialects/einstein-vision.ts";
 import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
 import { startGrpc } from "./transports/grpc.ts";
 import { startHttp } from "./transports/http.ts";
 
-const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision];
+const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction];
 
 export interface Doors {
   readonly httpPort: number;
