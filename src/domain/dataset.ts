@@ -78,6 +78,8 @@ export interface Deletion {
   readonly kind: "dataset" | "model";
   /** The dataset's id in decimal, or the model's `owner/name`. */
   readonly deleted: string;
+  /** Of a model: its id of 26 characters; "" for a dataset. */
+  readonly modelId: string;
   readonly state: DeletionState;
   /** 0 to 1. */
   readonly progress: number;

@@ -12,6 +12,6 @@ const STATE = {
 } as const satisfies Record<DeletionState, StateMessage>;
 
 export function deletionMessage(deletion: Deletion): MessageInitShape<typeof DeletionSchema> {
-  const { id, kind, deleted, state, progress, failure, createdAt } = deletion;
-  return { id, kind, deleted, state: STATE[state], progress, failure, createTime: timeMessage(createdAt) };
+  const { state, createdAt, principal: _, ...rest } = deletion;
+  return { ...rest, state: STATE[state], createTime: timeMessage(createdAt) };
 }

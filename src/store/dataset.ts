@@ -309,6 +309,7 @@ export function datasetStore(database: Database): DatasetStore {
         principal,
         kind: "dataset",
         deleted: String(id),
+        model_id: "",
         state: "queued",
         progress: 0,
         failure: "",

@@ -161,6 +161,7 @@ export interface DeletionRow {
   readonly principal: string;
   readonly kind: Deletion["kind"];
   readonly deleted: string;
+  readonly model_id: string;
   readonly state: Deletion["state"];
   readonly progress: number;
   readonly failure: string;

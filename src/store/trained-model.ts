@@ -41,7 +41,7 @@ const markDeleted = statement<{ name: string; now: number }>()((place) =>
 );
 
 /** Of a model that is the principal's. */
-type DeleteArgs = { readonly deletion: DeletionRow; readonly now: number };
+type DeleteArgs = { readonly deletion: Omit<DeletionRow, "model_id">; readonly now: number };
 
 export const deleteTrainedModel = operation("training.deleteModel", async (tx, args: DeleteArgs) => {
   const { deletion, now } = args;
@@ -52,8 +52,9 @@ export const deleteTrainedModel = operation("training.deleteModel", async (tx, a
   if (running?.model === name) return { kind: "busy" } as const;
   await tx.run(markDeleted, { name, now });
   await deleteAlias.run(tx, { principal, alias: model.model_id });
-  await tx.run(insertDeletion, deletion);
-  return { kind: "deleted" } as const;
+  const row: DeletionRow = { ...deletion, model_id: model.model_id };
+  await tx.run(insertDeletion, row);
+  return { kind: "deleted", row } as const;
 });
 
 const deleteEpochs = statement<{ model: string; limit: number }>()((place) =>

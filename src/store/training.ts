@@ -1,7 +1,7 @@
 /** Trainings as the rest of the server asks for them; the operations stand in the files beside. */
-import type { Deletion } from "../domain/dataset.ts";
 import type { EpochMetrics, EpochResult } from "../domain/training.ts";
 import type { Database } from "./database.ts";
+import { deletionFrom } from "./deletion.ts";
 import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
 import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
 import { trainedModelFrom, trainingFrom } from "./training-row.ts";
@@ -96,7 +96,7 @@ export function trainingStore(database: Database): TrainingStore {
       await database.write(giveBackTraining, { id, attempt });
     },
     deleteModel: async ({ principal, model, deletionId, now }) => {
-      const deletion: Deletion = {
+      const deletion = {
         id: deletionId,
         principal,
         kind: "model",
@@ -104,14 +104,10 @@ export function trainingStore(database: Database): TrainingStore {
         state: "queued",
         progress: 0,
         failure: "",
-        createdAt: now,
-      };
-      const { createdAt, ...rest } = deletion;
-      const reply = await database.write(deleteTrainedModel, {
-        deletion: { ...rest, created_at: createdAt },
-        now,
-      });
-      return reply.kind === "deleted" ? { kind: reply.kind, deletion } : reply;
+        created_at: now,
+      } as const;
+      const reply = await database.write(deleteTrainedModel, { deletion, now });
+      return reply.kind === "deleted" ? { kind: reply.kind, deletion: deletionFrom(reply.row) } : reply;
     },
     purgeModel: (model) => database.write(purgeTrainedModel, { model }),
     isAbandoned: ({ model, trainingId }) => database.read(isAbandoned, { model, training_id: trainingId }),

@@ -80,6 +80,8 @@ create table deletion (
   principal text not null,
   kind text not null check (kind in ('dataset', 'model')),
   deleted text not null,
+  -- Of a trained model: its outside id; '' for a dataset.
+  model_id text not null,
   state text not null check (state in ('queued', 'running', 'succeeded', 'failed')),
   progress real not null,
   failure text not null,

@@ -106,10 +106,17 @@ async function uploadDataset(exchange: Exchange, isSync: boolean): Promise<Answe
     zip,
     waitUntilReady: isSync,
   });
-  const answer = await services.datasets.uploadDataset(message, call);
+  const answer = await services.datasets.uploadDataset(message, call).catch(refuseZip);
   const dataset = present(create(UploadDatasetResponseSchema, answer).dataset);
   if (isSync && dataset.state === DatasetState.FAILED) throw await undone(exchange, dataset);
   return ok(renderDataset(dataset, version));
+}
+
+/** What this API has words of its own for. */
+function refuseZip(error: unknown): never {
+  if (!(error instanceof AuspexError)) throw error;
+  if (error.violations.some(({ field }) => field === "zip.url")) throw refuse("zipUnreachable");
+  throw error.code === "failed_precondition" ? refuse("datasetImporting") : error;
 }
 
 /** A caller who waited and is refused never learns the dataset's id, so it does not stay. */
@@ -122,11 +129,7 @@ async function addExamples(exchange: Exchange): Promise<Answer> {
   const { services, call, request, version } = exchange;
   const datasetId = pathId(request, "datasetId");
   const message = create(AddExamplesRequestSchema, { datasetId, zip: decodeZip(await formOf(exchange)) });
-  const answer = await services.datasets.addExamples(message, call).catch((error: unknown) => {
-    throw error instanceof AuspexError && error.code === "failed_precondition"
-      ? refuse("datasetImporting")
-      : error;
-  });
+  const answer = await services.datasets.addExamples(message, call).catch(refuseZip);
   return ok(renderGrowingDataset(present(create(AddExamplesResponseSchema, answer).dataset), version));
 }
 

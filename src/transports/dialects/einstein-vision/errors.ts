@@ -26,6 +26,7 @@ export const REFUSALS = {
     status: 400,
     message: "The 'data' parameter cannot be duplicated, nor sent along with the 'path' parameter.",
   },
+  zipUnreachable: { status: 400, message: "Failed to download the dataset from the public URL." },
   datasetImporting: {
     status: 400,
     message: "The dataset is not yet available for update, try again once the dataset is ready.",
