@@ -39,6 +39,11 @@ interface Caller {
 export function openDoor(scope: FastifyInstance, context: DialectContext, routes: readonly Route[]): void {
   const { services, config, log } = context;
   const callers = new WeakMap<FastifyRequest, Caller>();
+  const beginnings = new WeakMap<FastifyRequest, number>();
+  const write = (request: FastifyRequest, reply: FastifyReply, answer: Answer) => {
+    const now = performance.now();
+    writeAnswer(reply, answer, now - (beginnings.get(request) ?? now));
+  };
 
   scope.removeAllContentTypeParsers();
   // Bodies stay bytes: what they are is found out by the route that wants one.
@@ -55,6 +60,7 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
   };
 
   scope.addHook("onRequest", async (request) => {
+    beginnings.set(request, performance.now());
     // Before the body is read: nobody sends 50 MiB to be told that the path is unknown, or who is unknown.
     if (request.is404 || hasEmptyPart(request)) refuseUnknown(request);
     callers.set(request, await callerOf(services, request.headers.authorization));
@@ -67,7 +73,7 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
       const method = `${request.method} ${request.url}`;
       log.error({ err: thrown, dialect: "einstein-prediction", method }, "call failed");
     }
-    writeAnswer(reply, answer);
+    write(request, reply, answer);
   });
 
   for (const { method, path, handle } of routes) {
@@ -81,7 +87,7 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
           if (!caller) throw new Error("nobody has asked who calls");
           const call = callOf(caller, reply);
           const answer = await handle({ services, config, request, call });
-          writeAnswer(reply, { ...answer, token: caller.token });
+          write(request, reply, { ...answer, token: caller.token });
         },
       });
     }
