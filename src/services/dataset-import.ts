@@ -258,8 +258,8 @@ async function accept(
   file: ZipFile,
   { store, engine, stopping }: ImportOptions,
 ): Promise<LabelledExample | string> {
-  if (file.kind === "skipped") return file.reason;
-  const { label, name, bytes } = file;
+  if (file.kind === "skipped") return `${file.path}: ${file.reason}`;
+  const { path, label, name, bytes } = file;
   try {
     const info = await engine.inspect(bytes, stopping);
     return { label, name, blob: await store.blobs.put(bytes), sizeBytes: bytes.length, ...info };
@@ -268,6 +268,6 @@ async function accept(
     // The picture's own fault: it cannot be read, or it killed the worker that tried.
     const faulty = code === "invalid_argument" || (error instanceof AuspexError && code === "internal");
     if (!faulty) throw error;
-    return `${label}/${name}: ${message}`;
+    return `${path}: ${message}`;
   }
 }

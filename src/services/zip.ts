@@ -20,10 +20,16 @@ export interface ZipLimits {
   readonly fileBytes: number;
 }
 
-export type ZipFile =
-  | { readonly kind: "example"; readonly label: string; readonly name: string; readonly bytes: Uint8Array }
-  /** `reason` begins with the file's name. */
-  | { readonly kind: "skipped"; readonly reason: string };
+interface Named {
+  /** As it is told: its name in the zip, cut where that is long. */
+  readonly path: string;
+}
+
+export type ZipFile = Named &
+  (
+    | { readonly kind: "example"; readonly label: string; readonly name: string; readonly bytes: Uint8Array }
+    | { readonly kind: "skipped"; readonly reason: string }
+  );
 
 export interface LabelledZip {
   readonly labels: ReadonlySet<string>;
@@ -42,7 +48,7 @@ const PATH_LENGTH_MAX = 1024;
 const PATH_DEPTH_MAX = 16;
 /** Deflated data is never longer than this beyond what is deflated, up to files of 100 MB. */
 const DEFLATE_OVERHEAD = 32 * 1024;
-/** What a skipped file's name is cut to where it is named. */
+/** What a file's name is cut to where it is named. */
 const SHOWN_PATH_LENGTH_MAX = 200;
 
 const COMPLAINT_LENGTH_MAX = 300;
@@ -87,7 +93,7 @@ export async function openLabelledZip(path: string, limits: ZipLimits): Promise<
           } else {
             const bytes = await readEntry(zip, handle, entry);
             yield bytes
-              ? { kind: "example", label: place.label, name: place.name, bytes }
+              ? { ...place, path: shown(entry.path), bytes }
               : skipped(entry, "is damaged in the zip");
           }
         }
@@ -101,8 +107,11 @@ export async function openLabelledZip(path: string, limits: ZipLimits): Promise<
 }
 
 function skipped({ path }: Entry, reason: string): ZipFile {
-  const shown = path.length > SHOWN_PATH_LENGTH_MAX ? `${path.slice(0, SHOWN_PATH_LENGTH_MAX)}…` : path;
-  return { kind: "skipped", reason: `${shown}: ${reason}` };
+  return { kind: "skipped", path: shown(path), reason };
+}
+
+function shown(path: string): string {
+  return path.length > SHOWN_PATH_LENGTH_MAX ? `${path.slice(0, SHOWN_PATH_LENGTH_MAX)}…` : path;
 }
 
 /** Whatever the reader complains of is the zip's fault, unless the disk failed. */
@@ -146,7 +155,7 @@ async function readDirectory(zip: yauzl.ZipFile, limits: ZipLimits): Promise<rea
 }
 
 function named({ fileName }: yauzl.Entry): string {
-  return JSON.stringify(fileName.slice(0, SHOWN_PATH_LENGTH_MAX));
+  return JSON.stringify(shown(fileName));
 }
 
 /** The reader itself refuses absolute names, `..` and backslashes. */

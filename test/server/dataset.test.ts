@@ -71,7 +71,7 @@ test("a zip with a wrapping folder, rubbish, a broken file, a large one and a do
   expect(countsOf(dataset)).toEqual({ circle: 2, square: 2 });
   expect(dataset).toMatchObject({ exampleCount: 4n, duplicateCount: 1n, skippedCount: 3n });
   expect(dataset.skipped).toEqual([
-    expect.stringMatching(/^square\/broken\.jpg: /),
+    expect.stringMatching(/^shapes\/square\/broken\.jpg: /),
     expect.stringMatching(/^shapes\/square\/large\.png: has \d+ bytes; at most 204800 are allowed$/),
     "shapes/readme.txt: is not in the folder of a label",
   ]);
