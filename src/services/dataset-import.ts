@@ -22,6 +22,8 @@ const IMPORT_QUEUE_MAX = 200;
 const PICTURES_MAX = 4;
 /** Examples written in one transaction, some 10 ms of the store's time. */
 const CHUNK = 500;
+/** Pictures without a row are swept after an hour; between two good ones may be thousands of bad ones. */
+const WRITE_WITHIN_US = 60_000_000;
 /** Skipped files that are named. */
 const NAMED_MAX = 10;
 /** Before what the store could not write is tried again. */
@@ -211,6 +213,7 @@ async function takeUp(
     examples = [];
   };
   let done = 0;
+  let writtenAt = now();
   onProgress({ done, total: zip.fileCount });
   for await (const files of groups(zip.files(), PICTURES_MAX)) {
     stopping.throwIfAborted();
@@ -219,7 +222,10 @@ async function takeUp(
       else examples.push(result);
       good += typeof result === "string" ? 0 : 1;
     }
-    if (examples.length >= CHUNK) await write();
+    if (examples.length >= CHUNK || (examples.length > 0 && now() - writtenAt > WRITE_WITHIN_US)) {
+      await write();
+      writtenAt = now();
+    }
     done += files.length;
     onProgress({ done, total: zip.fileCount });
   }

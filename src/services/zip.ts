@@ -51,6 +51,12 @@ const DEFLATE_OVERHEAD = 32 * 1024;
 /** What a file's name is cut to where it is named. */
 const SHOWN_PATH_LENGTH_MAX = 200;
 
+/**
+ * Honest files share no bytes, so that what a zip costs is in proportion to its size. Twice, for a file whose size is
+ * wrong is skipped by itself.
+ */
+const SHARING_MAX = 2;
+
 const COMPLAINT_LENGTH_MAX = 300;
 
 const STORED = 0;
@@ -132,6 +138,7 @@ async function readDirectory(zip: yauzl.ZipFile, limits: ZipLimits): Promise<rea
   const entries: Entry[] = [];
   const paths = new Set<string>();
   let total = 0;
+  let packed = 0;
   const directory = zip.eachEntry();
   for (let next = await readable(directory.next()); !next.done; next = await readable(directory.next())) {
     const entry = next.value;
@@ -141,6 +148,10 @@ async function readDirectory(zip: yauzl.ZipFile, limits: ZipLimits): Promise<rea
     total += entry.uncompressedSize;
     if (total > limits.unpackedBytes) {
       throw invalidZip(`unpacked it has more than the ${limits.unpackedBytes} bytes that are allowed`);
+    }
+    packed += entry.compressedSize;
+    if (packed > SHARING_MAX * zip.fileSize) {
+      throw invalidZip(`its files share their bytes: ${packed} of them are said to be in ${zip.fileSize}`);
     }
     entries.push({
       path: entry.fileName,

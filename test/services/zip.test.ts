@@ -168,6 +168,18 @@ const HOSTILE: Record<string, readonly [Uint8Array, string]> = {
   "an end that claims millions of entries": [zip64Claiming(1_000_000n), "it has 1000000 entries"],
   "an end that claims more than a double holds": [zip64Claiming(2n ** 63n), "entries"],
   "fewer entries than its end says": [rawZip([GOOD], { count: 3 }), ""],
+  "many files that are one": [
+    rawZip([
+      { name: "a/0", data: Buffer.from(Array.from({ length: 900 }, (_, i) => (i * i) % 251)) },
+      ...Array.from({ length: 19 }, (_, i) => ({
+        name: `a/${i + 1}`,
+        packedSize: 900,
+        size: 900,
+        offset: 0,
+      })),
+    ]),
+    "its files share their bytes",
+  ],
   "a stored file of two sizes": [rawZip([{ ...GOOD, method: 0, size: 5 }]), "size mismatch"],
 };
 
