@@ -43,6 +43,12 @@ export function createIdMinter(random: (bytes: Uint8Array) => void): (nowMs: num
   };
 }
 
+/** Sorts after every id of an earlier millisecond since the epoch, and before all others. */
+export function firstIdOf(ms: number): string {
+  const time = Math.floor(ms).toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}`;
+}
+
 /** Answers the id in its canonical form, or undefined when the text is not a UUID. */
 export function parseUuid(text: string): string | undefined {
   const lower = text.toLowerCase();

@@ -186,6 +186,6 @@ export interface DeletionStore {
   countExamples(datasetId: DatasetId): Promise<number>;
   /** Deletes up to `limit` examples of a deleted dataset, itself with the last; false when there is more to delete. */
   purgeDataset(datasetId: DatasetId, limit: number): Promise<boolean>;
-  /** Retention: deletes up to `limit` finished ones whose ids are below this one. Answers how many. */
-  deleteEnded(args: { readonly before: string; readonly limit: number }): Promise<number>;
+  /** Retention: deletes up to `limit` finished ones that were asked for before the time. Answers how many. */
+  deleteEnded(args: { readonly askedBefore: number; readonly limit: number }): Promise<number>;
 }

@@ -1,5 +1,6 @@
 /** Deletions: what was asked for is hidden at once, and its rows go behind the call, a part at a time. */
 import type { Deletion } from "../domain/dataset.ts";
+import { firstIdOf } from "../domain/id.ts";
 import { type Database, operation } from "./database.ts";
 import type { DeletionStore } from "./dataset-store.ts";
 import type { DeletionRow } from "./schema.ts";
@@ -124,7 +125,8 @@ export function deletionStore(database: Database): DeletionStore {
     },
     countExamples: (datasetId) => database.scan(countExamples, { dataset_id: datasetId }),
     purgeDataset: (datasetId, limit) => database.write(purgeDataset, { dataset_id: datasetId, limit }),
-    deleteEnded: (args) => database.write(deleteEndedDeletions, args),
+    deleteEnded: ({ askedBefore, limit }) =>
+      database.write(deleteEndedDeletions, { before: firstIdOf(askedBefore / 1000), limit }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** What feature extractors saw in pictures: a cache by content, so that no picture is looked at twice. */
 import { endianness } from "node:os";
+import { anyExample } from "./blob-use.ts";
 import { type Database, operation } from "./database.ts";
 import type { EmbeddingRow } from "./schema.ts";
 import { statement, tables } from "./statement.ts";
@@ -49,8 +50,59 @@ export const putEmbeddings = operation("embedding.put", async (tx, rows: readonl
   for (const row of rows) await tx.run(insert, row);
 });
 
+const blobsAfter = statement<{ after: string; limit: number }>()((place) =>
+  tables
+    .selectFrom("embedding")
+    .select("blob")
+    .where("blob", ">", place("after"))
+    .groupBy("blob")
+    .orderBy("blob")
+    .limit(place("limit")),
+);
+
+/** Of the next blobs that have one: those without an example, and the last one that was looked at. */
+export const unusedEmbeddings = operation(
+  "embedding.unused",
+  async (tx, args: { after: string; limit: number }) => {
+    const looked = await tx.all(blobsAfter, args);
+    const unused: string[] = [];
+    for (const { blob } of looked) if (!(await tx.get(anyExample, { blob }))) unused.push(blob);
+    return { unused, last: looked.length < args.limit ? undefined : looked.at(-1)?.blob };
+  },
+);
+
+const remove = statement<{ blob: string }>()((place) =>
+  tables.deleteFrom("embedding").where("blob", "=", place("blob")),
+);
+
+export const deleteEmbeddings = operation("embedding.delete", async (tx, blobs: readonly string[]) => {
+  let deleted = 0;
+  for (const blob of blobs) {
+    // An example may have come since they were looked at.
+    if (!(await tx.get(anyExample, { blob }))) deleted += await tx.run(remove, { blob });
+  }
+  return deleted;
+});
+
+/** Looked at, and perhaps deleted, in one transaction. */
+const SWEPT_AT_ONCE = 500;
+
+async function sweep(database: Database): Promise<number> {
+  let deleted = 0;
+  for (let after: string | undefined = ""; after !== undefined; ) {
+    const page: { unused: string[]; last: string | undefined } = await database.scan(unusedEmbeddings, {
+      after,
+      limit: SWEPT_AT_ONCE,
+    });
+    if (page.unused.length > 0) deleted += await database.write(deleteEmbeddings, page.unused);
+    after = page.last;
+  }
+  return deleted;
+}
+
 export function embeddingStore(database: Database): EmbeddingStore {
   return {
+    sweep: () => sweep(database),
     missing: (extractor, blobs) => database.scan(missingEmbeddings, { extractor, blobs }),
     get: async (extractor, blobs) => {
       const rows = await database.scan(getEmbeddings, { extractor, blobs });

@@ -37,7 +37,13 @@ import {
   releaseDeliveries,
   takeDue,
 } from "./delivery.ts";
-import { getEmbeddings, missingEmbeddings, putEmbeddings } from "./embedding.ts";
+import {
+  deleteEmbeddings,
+  getEmbeddings,
+  missingEmbeddings,
+  putEmbeddings,
+  unusedEmbeddings,
+} from "./embedding.ts";
 import { deleteExample, getExample, insertExample, listExamples } from "./example.ts";
 import { getImage, insertImageRow, listImporting, settleImage } from "./image.ts";
 import {
@@ -138,6 +144,8 @@ const ALL = [
   getEmbeddings,
   missingEmbeddings,
   putEmbeddings,
+  unusedEmbeddings,
+  deleteEmbeddings,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(

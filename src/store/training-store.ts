@@ -127,4 +127,6 @@ export interface EmbeddingStore {
   /** Those that are there, by blob. */
   get(extractor: string, blobs: readonly string[]): Promise<Map<string, Float32Array>>;
   put(extractor: string, embeddings: ReadonlyMap<string, Float32Array>): Promise<void>;
+  /** Deletes those of pictures that no example has any more. Answers how many. */
+  sweep(): Promise<number>;
 }

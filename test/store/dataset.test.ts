@@ -278,8 +278,10 @@ test("a deleted dataset is unknown at once, and its rows go a part at a time", a
   expect(await store.deletions.unfinished()).toEqual([]);
   await store.deletions.record(reply.deletion, { state: "failed", progress: 0, failure: "too late" });
   expect(await store.deletions.get("alice", deletionId)).toMatchObject({ state: "succeeded", progress: 1 });
-  expect(await store.deletions.deleteEnded({ before: deletionId, limit: 10 })).toBe(0);
-  expect(await store.deletions.deleteEnded({ before: newId(), limit: 10 })).toBe(1);
+  const askedBefore = Number.parseInt(deletionId.replace("-", "").slice(0, 12), 16) * 1000;
+  expect(await store.deletions.deleteEnded({ askedBefore, limit: 10 })).toBe(0);
+  expect(await store.deletions.deleteEnded({ askedBefore: askedBefore + 1000, limit: 10 })).toBe(1);
+  expect(await store.deletions.get("alice", deletionId)).toBeUndefined();
 });
 
 test("a blob is in use as long as an example or an import has it", async () => {
@@ -297,4 +299,26 @@ test("a blob is in use as long as an example or an import has it", async () => {
   expect(await store.blobs.get(ofNobody ?? "")).toBeUndefined();
   expect(await store.blobs.get(ofImport)).toEqual(Buffer.from("import"));
   expect(await store.blobs.get(ofExample)).toEqual(Buffer.from("example"));
+});
+
+test("embeddings of pictures that no example has any more are swept", async () => {
+  const store = await tempStore();
+  const { dataset, circle } = await shapes(store);
+  const blobs = Array.from({ length: 1200 }, (_, index) => index.toString(16).padStart(64, "0"));
+  const kept = [blobs[0], blobs[700], blobs[1199]].map((blob) => picture("a", { blob: blob ?? "" }));
+  const args = {
+    principal: "alice",
+    datasetId: dataset.id,
+    labelId: circle.id,
+    source: "upload",
+    now: 9,
+  } as const;
+  for (const example of kept) await store.examples.insert({ ...args, example });
+  for (const extractor of ["auspex/a:1", "auspex/b:1"]) {
+    await store.embeddings.put(extractor, new Map(blobs.map((blob) => [blob, new Float32Array([1])])));
+  }
+  expect(await store.embeddings.sweep()).toBe(2 * (1200 - 3));
+  expect(await store.embeddings.sweep()).toBe(0);
+  const left = await store.embeddings.missing("auspex/b:1", blobs);
+  expect(blobs.filter((blob) => !left.includes(blob))).toEqual(kept.map(({ blob }) => blob));
 });

@@ -52,6 +52,8 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["deletion.countExamples", { dataset_id: 1 }],
   ["deletion.purgeDataset", { dataset_id: 1, limit: 1 }],
   ["deletion.deleteEnded", { before: "x", limit: 1 }],
+  ["embedding.unused", { after: "", limit: 1 }],
+  ["embedding.delete", ["x"]],
   ["alias.get", { principal: "alice", alias: "x" }],
   ["alias.list", { principal: "alice" }],
   ["training.get", TRAINING],
