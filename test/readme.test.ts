@@ -24,3 +24,15 @@ test("every call under “Call it” answers zebra", async () => {
     expect(stdout.toLowerCase()).toContain("succeeded");
   }
 });
+
+test("the calls under “Einstein Prediction” end with a zebra", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = /^## Einstein Prediction$(.*?)^## /ms.exec(readme)?.[1] ?? "";
+  const code = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text]) => text).join("");
+  await using server = await startServer();
+  const script = code.replaceAll("127.0.0.1:8080", new URL(server.url).host);
+  const { stdout } = await run("bash", ["-euc", script], { cwd: ROOT });
+  expect(stdout).toContain('"status":null');
+  expect(stdout).toContain("zebra");
+  expect(stdout).toContain("succeeded");
+});
