@@ -37,9 +37,6 @@ const TRAINER_NICENESS = 19;
 /** Long enough to span the pauses within a training; then its memory, some 200 MB, is given back. */
 const TRAINER_IDLE_MS = 60_000;
 
-/** A picture that kills its worker twice is not looked at again. */
-const INSPECTIONS_MAX = 2;
-
 /**
  * Resolves when every version that is found at start is ready or failed and one worker can run them all. The other
  * workers come up behind it.
@@ -98,6 +95,8 @@ class EngineCore {
   readonly #pool: WorkerPool;
   readonly #trial: Trial;
   readonly trainer: RunningTrainer;
+  /** The line of pictures that were in a worker when it died. */
+  #suspects: Promise<unknown> = Promise.resolve();
   #isOpen = false;
   #closing = false;
   #announced = false;
@@ -210,24 +209,35 @@ class EngineCore {
   }
 
   async inspect(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
+    try {
+      return await this.#inspectOnce(bytes, signal);
+    } catch (error) {
+      if (!(error instanceof WorkerDied)) throw error;
+    }
+    // Pictures are looked at side by side, and one of them killed the worker: now each is alone with one.
+    const alone = this.#suspects.then(() => this.#inspectOnce(bytes, signal));
+    this.#suspects = alone.catch(() => undefined);
+    try {
+      return await orAbort(alone, signal);
+    } catch (error) {
+      if (signal.aborted) throw callerGone();
+      if (!(error instanceof WorkerDied)) throw error;
+      throw new AuspexError("internal", "the worker died twice while looking at this picture", {
+        cause: error,
+      });
+    }
+  }
+
+  async #inspectOnce(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
     const { loadTimeoutMs, batchTimeoutMs } = this.#options;
-    const canceled = (): AuspexError => new AuspexError("canceled", "the caller went away");
-    if (signal.aborted) throw canceled();
-    for (let attempt = 1; ; attempt++) {
-      if (this.#closing) throw shuttingDown();
-      const worker = (this.#trial.loading ? this.#pool.responsive() : undefined) ?? this.#trial.living();
-      try {
-        // It may have to wait for a load or a batch, which have limits of their own.
-        return await orAbort(worker.call("inspect", { bytes }, loadTimeoutMs + batchTimeoutMs), signal);
-      } catch (error) {
-        if (signal.aborted) throw canceled();
-        if (!(error instanceof WorkerDied)) throw error;
-        if (attempt === INSPECTIONS_MAX) {
-          throw new AuspexError("internal", "the worker died twice while looking at this picture", {
-            cause: error,
-          });
-        }
-      }
+    if (signal.aborted) throw callerGone();
+    if (this.#closing) throw shuttingDown();
+    const worker = (this.#trial.loading ? this.#pool.responsive() : undefined) ?? this.#trial.living();
+    try {
+      // It may have to wait for a load or a batch, which have limits of their own.
+      return await orAbort(worker.call("inspect", { bytes }, loadTimeoutMs + batchTimeoutMs), signal);
+    } catch (error) {
+      throw signal.aborted ? callerGone() : error;
     }
   }
 
@@ -308,6 +318,10 @@ class EngineCore {
       for (const listener of [...this.#listeners]) listener();
     });
   }
+}
+
+function callerGone(): AuspexError {
+  return new AuspexError("canceled", "the caller went away");
 }
 
 function shuttingDown(): AuspexError {
