@@ -2,8 +2,7 @@
 import type { FastifyRequest } from "fastify";
 import type { JsonValue } from "../../../domain/payload.ts";
 import { countJsonValues } from "../../json-values.ts";
-import { Refused as FormRefused } from "../einstein-vision/errors.ts";
-import { type Part, readMultipart } from "../einstein-vision/multipart.ts";
+import { BadForm, type Part, readMultipart } from "../../multipart.ts";
 import { Refused } from "./errors.ts";
 
 /** By name; of a repeated one the last counts, and the body's counts before the query's. */
@@ -67,7 +66,7 @@ async function readParts(type: string, body: Buffer): Promise<readonly Part[]> {
   try {
     return await readMultipart(type, body);
   } catch (error) {
-    throw error instanceof FormRefused ? new Refused(error.status, error.message) : error;
+    throw error instanceof BadForm ? new Refused(error.status, error.message) : error;
   }
 }
 

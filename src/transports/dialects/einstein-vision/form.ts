@@ -2,8 +2,8 @@
 import type { FastifyRequest } from "fastify";
 import type { JsonValue } from "../../../domain/payload.ts";
 import { countJsonValues } from "../../json-values.ts";
+import { BadForm, type Part, readMultipart } from "../../multipart.ts";
 import { badParameter, refuse } from "./errors.ts";
-import { type Part, readMultipart } from "./multipart.ts";
 
 /** Parameters by name, each as often as it was sent; an empty one counts as not sent. */
 export type Form = ReadonlyMap<string, readonly Part[]>;
@@ -28,7 +28,7 @@ export async function readForm(
   switch (`${encoding} ${mediaType.trim()}`) {
     case "form multipart/form-data":
     case "form-or-json multipart/form-data":
-      return formOf(await readMultipart(contentType, body));
+      return formOf(await readParts(contentType, body));
     case "form-or-json application/json":
       return formOf(readJson(body, valuesMax));
     case "urlencoded application/x-www-form-urlencoded":
@@ -43,6 +43,14 @@ const CONTENT_TYPE_REFUSAL = {
   "form-or-json": "contentTypeOrJson",
   urlencoded: "contentTypeForm",
 } as const satisfies Record<Encoding, string>;
+
+async function readParts(contentType: string, body: Buffer): Promise<readonly Part[]> {
+  try {
+    return await readMultipart(contentType, body);
+  } catch (error) {
+    throw error instanceof BadForm ? refuse(error.status === 413 ? "manyParts" : "multipart") : error;
+  }
+}
 
 function formOf(parts: Iterable<Part>): Form {
   const sent = [...parts].filter(({ bytes }) => bytes.length > 0);

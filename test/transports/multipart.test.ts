@@ -1,6 +1,6 @@
 /** Forms as clients really send them, byte for byte, and those that nobody should. */
 import { describe, expect, it } from "vitest";
-import { PARTS_MAX, readMultipart } from "../../../../src/transports/dialects/einstein-vision/multipart.ts";
+import { PARTS_MAX, readMultipart } from "../../src/transports/multipart.ts";
 
 /** Text with CRLF for every line break, one byte a character. */
 const bytes = (text: string) => Buffer.from(text.replaceAll("\n", "\r\n"), "latin1");

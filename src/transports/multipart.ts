@@ -1,10 +1,9 @@
 /**
- * Bodies of type multipart/form-data, as this API's clients really send them: quoted boundaries behind other
+ * Bodies of type multipart/form-data, as clients really send them: quoted boundaries behind other
  * parameters, an epilogue, file names on text fields, blanks around values. The body is in memory already, capped.
  */
 import { setImmediate } from "node:timers/promises";
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
-import { refuse } from "./errors.ts";
 
 export interface Part {
   readonly name: string;
@@ -24,7 +23,21 @@ const CONTENT_TYPE_MAX = 512;
 /** Bytes that are looked at before others have their turn: at worst a thousand parts, some milliseconds. */
 const STEP = 64 * 1024;
 
-/** Rejects with `Refused`: 400 for what is no such body, 413 for too many parts. */
+/** What is wrong with a body, for each dialect to say in its own words. */
+export class BadForm extends Error {
+  override readonly name = "BadForm";
+  /** 400 for what is no such body, 413 for too many parts. */
+  readonly status: 400 | 413;
+  constructor(status: 400 | 413, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const malformed = () =>
+  new BadForm(400, "The body is not multipart/form-data with the boundary that the Content-Type names");
+
+/** Rejects with `BadForm`. */
 export async function readMultipart(contentType: string, body: Buffer): Promise<readonly Part[]> {
   const parts: Part[] = [];
   const busboy = openParser(contentType);
@@ -53,15 +66,15 @@ export async function readMultipart(contentType: string, body: Buffer): Promise<
     await Promise.race([ended.promise, feed(busboy, body)]);
     if (!tooMany) await ended.promise;
   } catch {
-    throw refuse("multipart");
+    throw malformed();
   }
   // What is left of such a body is not looked at.
-  if (tooMany) throw refuse("manyParts");
+  if (tooMany) throw new BadForm(413, `The body has more than ${PARTS_MAX} parts`);
   return parts;
 }
 
 function openParser(contentType: string): BusboyInstance {
-  if (contentType.length > CONTENT_TYPE_MAX) throw refuse("multipart");
+  if (contentType.length > CONTENT_TYPE_MAX) throw malformed();
   try {
     return new Busboy({
       headers: { "content-type": contentType },
@@ -70,7 +83,7 @@ function openParser(contentType: string): BusboyInstance {
       limits: { parts: PARTS_MAX, headerSize: PART_HEADERS_MAX, headerPairs: PARTS_MAX },
     });
   } catch {
-    throw refuse("multipart");
+    throw malformed();
   }
 }
 
