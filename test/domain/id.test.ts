@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { base32OfUuid, createIdMinter, parseUuid, uuidOfBase32 } from "../../src/domain/id.ts";
+import { base32OfUuid, createIdMinter, firstIdOf, parseUuid, uuidOfBase32 } from "../../src/domain/id.ts";
 
 const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
 
@@ -39,4 +39,12 @@ test("the 128 bits of an id are 26 characters of base32, and read again", () => 
   for (const text of ["", "A".repeat(25), "a".repeat(26), "A".repeat(27), "1".repeat(26)]) {
     expect(uuidOfBase32(text)).toBeUndefined();
   }
+});
+
+test("the first id of a millisecond sorts between those before and those of it", () => {
+  const mint = createIdMinter((bytes) => bytes.fill(0));
+  const [before, of] = [mint(1_999), mint(2_000)];
+  expect(before < firstIdOf(2_000)).toBe(true);
+  expect(firstIdOf(2_000) < of).toBe(true);
+  expect(firstIdOf(2_000.9)).toBe(firstIdOf(2_000));
 });
