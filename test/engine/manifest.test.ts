@@ -36,6 +36,7 @@ describe("readManifest", () => {
       inputSchema: TASK_SCHEMAS.tensor.input,
       outputSchema: TASK_SCHEMAS.tensor.output,
       embedding: null,
+      backbone: null,
       runtime: null,
     });
     const picture = readManifest(JSON.stringify(PICTURE));
@@ -58,6 +59,7 @@ describe("readManifest", () => {
       inputSchema: { type: "object", properties: { image: { type: "string" } } },
       outputSchema: { type: "object" },
       embedding: "pool",
+      backbone: null,
       runtime: "tfjs-wasm",
     };
     const manifest = readManifest(JSON.stringify(given));
