@@ -19,13 +19,16 @@ export interface Usage {
   close(): Promise<void>;
 }
 
-export interface UsageState {
+/** First moments of a calendar month and of the next, microseconds since the epoch. */
+interface Month {
+  readonly month: number;
+  readonly nextMonth: number;
+}
+
+export interface UsageState extends Month {
   readonly used: number;
   /** undefined without a quota. */
   readonly max: number | undefined;
-  /** First moments of this month and of the next, microseconds since the epoch. */
-  readonly month: number;
-  readonly nextMonth: number;
 }
 
 export interface UsageOptions {
@@ -51,8 +54,16 @@ interface Counter {
 
 export function createUsage({ store, quota, now, log }: UsageOptions): Usage {
   const counters = new Map<string, Counter>();
+  let current = monthAt(now());
   /** Reads and writes of the store come one after the other, so that what is read tells what is written. */
   let last: Promise<unknown> = Promise.resolve();
+
+  /** Looking into the calendar costs a microsecond. */
+  function thisMonth(): Month {
+    const us = now();
+    if (us < current.month || us >= current.nextMonth) current = monthAt(us);
+    return current;
+  }
 
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = last.then(work);
@@ -88,14 +99,14 @@ export function createUsage({ store, quota, now, log }: UsageOptions): Usage {
     for (const [counter, { predictions }] of changed) counter.written += predictions;
   }
 
-  const timer = setInterval(() => {
+  const write = () =>
     inTurn(flush).catch((error: unknown) => log.error({ err: error }, "usage could not be written"));
-  }, FLUSH_MS);
+  const timer = setInterval(write, FLUSH_MS);
   timer.unref();
 
   return {
     async take(principal) {
-      const { month, nextMonth } = monthAt(now());
+      const { month, nextMonth } = thisMonth();
       if (quota === undefined) {
         counterOf(principal, month).counted++;
         return month;
@@ -124,7 +135,7 @@ export function createUsage({ store, quota, now, log }: UsageOptions): Usage {
     },
 
     async read(principal) {
-      const { month, nextMonth } = monthAt(now());
+      const { month, nextMonth } = thisMonth();
       for (;;) {
         const counter = counterOf(principal, month);
         const { before, counted } = counter;
@@ -135,12 +146,12 @@ export function createUsage({ store, quota, now, log }: UsageOptions): Usage {
 
     async close() {
       clearInterval(timer);
-      await inTurn(flush);
+      await write();
     },
   };
 }
 
-function monthAt(us: number): { readonly month: number; readonly nextMonth: number } {
+function monthAt(us: number): Month {
   const date = new Date(us / 1000);
   const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
   return { month: Date.UTC(year, month) * 1000, nextMonth: Date.UTC(year, month + 1) * 1000 };

@@ -274,6 +274,16 @@ describe("tokens", () => {
     expect(answer.header("Content-Length")).toBe("0");
   });
 
+  test.each([
+    ["POST", "/einstein_prediction"],
+    ["POST", "/imports"],
+    ["GET", `/imports/${IMAGE}`],
+    ["POST", "/images"],
+    ["GET", `/images/${IMAGE}/`],
+  ])("%s %s asks for one", async (method, path) => {
+    expect(await ask(method, path)).toMatchObject({ status: 401, body: "" });
+  });
+
   test("an open server asks for none, issues one anew that is sent, and refuses what is no valid JWT", async () => {
     await using open = await startServer({ settings: { CATALOGUE: "0", JWT_SECRET } });
     const call = (headers: Record<string, string>) =>
