@@ -9,8 +9,11 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { type Prediction, PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
+import { uuidOfBase32 } from "../../src/domain/id.ts";
 import { clientOf, photograph, startServer, type TestServer, until } from "../harness.ts";
+import { drawPicture, zipOfShapes } from "../pictures.ts";
 import { decodeJwt, hs256, nowS } from "../tokens.ts";
+import { start, trainingClients, upload, watched } from "../training-client.ts";
 
 const JWT_SECRET = "a secret of the server's, which is long";
 const CATS = "a secret of alice's, which is also long";
@@ -95,12 +98,12 @@ async function outcome(answer: Raw, token = userToken()): Promise<Prediction> {
   return last;
 }
 
-async function upload(token = userToken(), name = "zebra"): Promise<string> {
+async function uploadImage(picture: Uint8Array, token = userToken()): Promise<string> {
   const answer = await ask(
     "POST",
     "/images",
     { ...authorized(token), "content-type": "image/jpeg" },
-    await readFile(photograph(name)),
+    picture,
   );
   return JSON.parse(answer.body).id;
 }
@@ -112,7 +115,13 @@ beforeAll(async () => {
   pictures.listen(0, "127.0.0.1");
   await once(pictures, "listening");
   server = await startServer({
-    settings: { ACCOUNTS_FILE: file, JWT_SECRET, EGRESS_ALLOW: "127.0.0.0/8", MAX_BODY_BYTES: "2MiB" },
+    settings: {
+      ACCOUNTS_FILE: file,
+      JWT_SECRET,
+      EGRESS_ALLOW: "127.0.0.0/8",
+      MAX_BODY_BYTES: "2MiB",
+      FEATURE_EXTRACTOR: "auspex/mobilenet-tiny",
+    },
   });
 });
 afterAll(async () => {
@@ -197,7 +206,10 @@ describe("the recorded call", () => {
 test("a picture and a model by its outside id are a prediction, seen by gRPC, with the model's type and UUID", async () => {
   const models = clientOf(server, "grpc", ModelService, userToken());
   await models.setModelAlias({ alias: "a042400000Ns4HdAAJ", model: "auspex/mobilenet-tiny" });
-  const answer = await predict({ imageId: await upload(), modelId: "a042400000Ns4HdAAJ" });
+  const answer = await predict({
+    imageId: await uploadImage(await readFile(photograph("zebra"))),
+    modelId: "a042400000Ns4HdAAJ",
+  });
   const { version } = await models.getModelVersion({ model: "auspex/mobilenet-tiny", version: 1 });
   expect(JSON.parse(answer.body)).toMatchObject({
     einstein_model_id: version?.modelUuid,
@@ -208,6 +220,25 @@ test("a picture and a model by its outside id are a prediction, seen by gRPC, wi
   expect(prediction).toMatchObject({ status: PredictionStatus.SUCCEEDED, model: "auspex/mobilenet-tiny" });
   expect(JSON.stringify(prediction.output)).toContain("zebra");
 });
+
+test("a model of one's own is known by its 26 characters, which are its UUID in another spelling", async () => {
+  const clients = trainingClients(server, userToken());
+  const dataset = await upload(clients, await zipOfShapes(["circle", "cross"], 10));
+  const training = (await watched(clients, (await start(clients, dataset.id, { seed: 1 })).id)).at(-1);
+  const modelId = training?.modelId ?? "";
+  const answer = await predict({ imageId: await uploadImage(await drawPicture("circle", 1000)), modelId });
+  expect(JSON.parse(answer.body)).toMatchObject({
+    einstein_model_id: uuidOfBase32(modelId),
+    type: "image-classification",
+    model_id: modelId,
+  });
+  const prediction = await outcome(answer);
+  expect(prediction).toMatchObject({
+    status: PredictionStatus.SUCCEEDED,
+    model: training?.model,
+    version: 1,
+  });
+}, 60_000);
 
 describe("tokens", () => {
   test("a user's is issued anew: claims copied, four hours from now, in the recorded order", async () => {
@@ -227,7 +258,7 @@ describe("tokens", () => {
 
   test("a secret's works too, gains an exp, and is its account's", async () => {
     const sent = hs256({ iss: "cats", abilities: { album: { Access: { see: true } } } }, CATS);
-    const id = await upload(sent);
+    const id = await uploadImage(await readFile(photograph("zebra")), sent);
     const answer = await predict({ imageId: id, modelId: "auspex/mobilenet-tiny" }, authorized(sent));
     const { claims } = decodeJwt(answer.header("X-token") ?? "");
     expect(Object.keys(claims)).toEqual(["exp", "iat", "iss", "abilities"]);
