@@ -16,7 +16,13 @@ import {
   takeUpTrainings,
 } from "./training-run.ts";
 import { getTraining, retrainModel, type StartReply, startTraining } from "./training-start.ts";
-import type { NewTraining, StartResult, TrainingStore } from "./training-store.ts";
+import type {
+  NewTraining,
+  StartResult,
+  TrainingEnd,
+  TrainingProgress,
+  TrainingStore,
+} from "./training-store.ts";
 
 export function trainingStore(database: Database): TrainingStore {
   return {
@@ -60,34 +66,10 @@ export function trainingStore(database: Database): TrainingStore {
     checkpoint: async (id) => (await database.read(getCheckpoint, { id }))?.checkpoint ?? null,
     restart: ({ running: { id, attempt }, now, checkpoint }) =>
       database.write(restartTraining, { id, attempt, now, checkpoint }),
-    advance: ({ running: { id, attempt }, now, next }) => {
-      const last = next.epochs.at(-1);
-      return database.write(advanceTraining, {
-        id,
-        attempt,
-        now,
-        progress: next.progress,
-        options: JSON.stringify(next.options),
-        last_epoch: last ? JSON.stringify(last) : null,
-        checkpoint: next.checkpoint ?? null,
-        epochs: next.epochs.map(({ epoch, metrics }) => ({ epoch, metrics: JSON.stringify(metrics) })),
-      });
-    },
-    settle: ({ running: { id, attempt }, now, end }) => {
-      const row = { id, attempt, now, status: end.status, stats: JSON.stringify(end.stats) };
-      return database.write(
-        settleTraining,
-        end.status === "succeeded"
-          ? {
-              ...row,
-              failure: "",
-              version: end.version,
-              epoch: end.stats.epochs,
-              results: JSON.stringify(end.results),
-            }
-          : { ...row, failure: end.failure, version: 0, epoch: 0, results: "[]" },
-      );
-    },
+    advance: ({ running: { id, attempt }, now, next }) =>
+      database.write(advanceTraining, { id, attempt, now, ...progressColumns(next) }),
+    settle: ({ running: { id, attempt }, now, end }) =>
+      database.write(settleTraining, { id, attempt, now, ...endColumns(end) }),
     cancel: async (args) => {
       const row = await database.write(cancelTraining, args);
       return row && trainingFrom(row);
@@ -96,16 +78,8 @@ export function trainingStore(database: Database): TrainingStore {
       await database.write(giveBackTraining, { id, attempt });
     },
     deleteModel: async ({ principal, model, deletionId, now }) => {
-      const deletion = {
-        id: deletionId,
-        principal,
-        kind: "model",
-        deleted: model,
-        state: "queued",
-        progress: 0,
-        failure: "",
-        created_at: now,
-      } as const;
+      const about = { id: deletionId, principal, kind: "model", deleted: model, created_at: now } as const;
+      const deletion = { ...about, state: "queued", progress: 0, failure: "" } as const;
       const reply = await database.write(deleteTrainedModel, { deletion, now });
       return reply.kind === "deleted" ? { kind: reply.kind, deletion: deletionFrom(reply.row) } : reply;
     },
@@ -120,4 +94,31 @@ function newRow({ id, principal, options, params, createdAt }: NewTraining) {
 
 function startResult(reply: StartReply): StartResult {
   return reply.kind === "started" ? { kind: reply.kind, training: trainingFrom(reply.row) } : reply;
+}
+
+function progressColumns({ progress, options, epochs, checkpoint }: TrainingProgress) {
+  const last = epochs.at(-1);
+  return {
+    progress,
+    options: JSON.stringify(options),
+    last_epoch: last ? JSON.stringify(last) : null,
+    checkpoint: checkpoint ?? null,
+    epochs: epochs.map(({ epoch, metrics }) => ({ epoch, metrics: JSON.stringify(metrics) })),
+  };
+}
+
+function endColumns(end: TrainingEnd) {
+  const { status } = end;
+  const stats = JSON.stringify(end.stats);
+  if (status === "failed")
+    return { status, stats, failure: end.failure, version: 0, epoch: 0, results: "[]" };
+  const { version, results } = end;
+  return {
+    status,
+    stats,
+    failure: "",
+    version,
+    epoch: end.stats.epochs,
+    results: JSON.stringify(results),
+  };
 }
