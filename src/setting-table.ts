@@ -231,7 +231,7 @@ export const SETTINGS = {
   MAX_ZIP_ENTRIES: {
     default: 100_000,
     parse: integer(1, 10_000_000),
-    help: "files and folders of a zip (each takes some 200 bytes of memory while it is taken up)",
+    help: "files and folders of a zip (each takes some 300 bytes of memory while it is taken up)",
   },
   MAX_ZIP_UNPACKED: {
     default: 4 * GIB,

@@ -39,7 +39,7 @@ export interface ImportLimits {
 
 export interface ImportOptions {
   readonly store: Store;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "inspect">;
   readonly egress: Egress;
   readonly limits: ImportLimits;
   readonly hints: Hints;

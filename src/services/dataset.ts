@@ -27,7 +27,7 @@ const PAGE_SIZE_DEFAULT = 25;
 
 export interface DatasetOptions {
   readonly store: Store;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "inspect">;
   readonly egress: Egress;
   readonly imports: DatasetImports;
   readonly hints: Hints;

@@ -7,7 +7,7 @@ import type { Store } from "../store/store.ts";
 
 /** Examples deleted in one transaction: keeps it short, so that creations behind it do not wait. */
 const CHUNK = 500;
-/** What fails is tried again after 1, 2, 4 and 8 s. */
+/** With the default wait, what fails is tried again after 1, 2, 4 and 8 s. */
 const ATTEMPTS_MAX = 5;
 const RETRY_MS = 1000;
 
@@ -18,6 +18,8 @@ export interface DeletionOptions {
   /** Aborted when the server stops; what is unfinished goes on with the next start. */
   readonly stopping: AbortSignal;
   readonly log: EngineLog;
+  /** Milliseconds before the second attempt; each wait is twice the one before. */
+  readonly retryMs?: number;
 }
 
 export interface DeletionWorker {
@@ -27,7 +29,8 @@ export interface DeletionWorker {
   idle(): Promise<void>;
 }
 
-export function createDeletionWorker({ store, deleteModel, stopping, log }: DeletionOptions): DeletionWorker {
+export function createDeletionWorker(options: DeletionOptions): DeletionWorker {
+  const { store, deleteModel, stopping, log, retryMs = RETRY_MS } = options;
   let woken = false;
   let working: Promise<void> | undefined;
 
@@ -69,7 +72,7 @@ export function createDeletionWorker({ store, deleteModel, stopping, log }: Dele
           const failure = AuspexError.from(error).message;
           return store.deletions.record(deletion, { state: "failed", progress: deletion.progress, failure });
         }
-        await sleep(RETRY_MS * 2 ** (attempt - 1), undefined, { signal: stopping });
+        await sleep(retryMs * 2 ** (attempt - 1), undefined, { signal: stopping });
       }
     }
   }

@@ -15,7 +15,7 @@ const PAGE_SIZE_DEFAULT = 100;
 
 export interface ExampleOptions {
   readonly store: Store;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "inspect">;
   readonly limits: Limits;
   readonly now: () => number;
 }

@@ -1,73 +1,169 @@
-/** Imports over a real store, with an engine and a clock that do what the test tells them to. */
+/** Imports over a real store: what happens when the store, a worker or the other side fails in one. */
+import sharp from "sharp";
 import { expect, onTestFinished, test } from "vitest";
-import type { Engine, PictureInfo } from "../../src/engine/engine.ts";
-import { createDatasetImports, datasetKey } from "../../src/services/dataset-import.ts";
-import type { Egress } from "../../src/services/egress.ts";
+import type { Dataset } from "../../src/domain/dataset.ts";
+import { AuspexError } from "../../src/domain/error.ts";
+import { createDatasetImports, datasetKey, type ImportOptions } from "../../src/services/dataset-import.ts";
+import { createEgress } from "../../src/services/egress.ts";
 import { createHints } from "../../src/services/hints.ts";
+import type { Store } from "../../src/store/store.ts";
 import { until } from "../harness.ts";
-import { rawZip } from "../raw-zip.ts";
+import { drawPicture, zipOf } from "../pictures.ts";
 import { tempStore } from "../store/temp-store.ts";
+import { listen } from "./http-listener.ts";
 
-const MINUTE = 60_000_000;
+const MIB = 1024 ** 2;
+const NEW = { principal: "alice", name: "shapes", type: "image", labels: [], createdAt: 1_000 } as const;
+const silent = { info() {}, warn() {}, error() {} };
 
-/** Pictures that are looked at side by side. */
-const GROUP = 4;
-
-test("pictures get their rows long before bytes without a row are swept, however slow the rest is", async () => {
-  const store = await tempStore();
+/** A server's part of it, whose store or engine may be made to fail. */
+function importing(store: Store, given: Partial<ImportOptions> = {}) {
   const stopping = new AbortController();
+  const egress = createEgress({ allow: ["127.0.0.1"] });
   const hints = createHints();
-  const ignore = () => undefined;
-  let ahead = 0;
-  let seen = 0;
-  const second = Promise.withResolvers<void>();
-  const engine = {
-    async inspect(): Promise<PictureInfo> {
-      seen += 1;
-      if (seen === GROUP) ahead = 2 * MINUTE;
-      if (seen > GROUP) await second.promise;
-      return { mediaType: "image/jpeg", width: 1, height: 1 };
-    },
-  } as unknown as Engine;
   const imports = createDatasetImports({
     store,
-    engine,
-    egress: {} as Egress,
+    engine: {
+      async inspect(bytes) {
+        const { width, height, format } = await sharp(bytes).metadata();
+        return { width, height, mediaType: `image/${format}` };
+      },
+    },
+    egress,
     limits: {
-      MAX_EXAMPLE_BYTES: 1000,
-      MAX_ZIP_BYTES: 1e6,
-      MAX_ZIP_ENTRIES: 100,
-      MAX_ZIP_UNPACKED: 1e6,
+      MAX_EXAMPLE_BYTES: MIB,
+      MAX_ZIP_BYTES: MIB,
+      MAX_ZIP_ENTRIES: 2000,
+      MAX_ZIP_UNPACKED: 4 * MIB,
       MAX_ZIP_RATIO: 200,
     },
     hints,
-    now: () => Date.now() * 1000 + ahead,
+    now: () => 9_000,
     stopping: stopping.signal,
-    log: { info: ignore, warn: ignore, error: ignore },
+    log: silent,
+    ...given,
   });
-  onTestFinished(() => {
+  const stop = async () => {
     stopping.abort();
-    second.resolve();
-    return imports.idle();
+    await imports.idle();
+    await egress.close();
+  };
+  onTestFinished(stop);
+  return { imports, hints, stop };
+}
+
+async function ended(store: Store, { id }: Dataset): Promise<Dataset> {
+  return until(async () => {
+    const now = await store.datasets.get("alice", id);
+    return now?.state.kind !== "importing" && now;
   });
-  const names = Array.from({ length: 2 * GROUP }, (_, i) => `circle/${i}.jpg`);
-  const blob = await store.blobs.put(rawZip(names.map((name) => ({ name, data: Buffer.from(name) }))));
-  const { dataset, begun } = await store.imports.create(
-    { principal: "alice", type: "image", name: "shapes", labels: [], createdAt: 1 },
-    { kind: "blob", blob },
-  );
-  const changes = hints.subscribe(datasetKey(dataset.id));
+}
+
+async function blobOf(store: Store, files: Record<string, Uint8Array>) {
+  return { kind: "blob", blob: await store.blobs.put(await zipOf(files)) } as const;
+}
+
+test("a store that does not work for a while holds an import up, and does not fail it", async () => {
+  const store = await tempStore();
+  const source = await blobOf(store, { "circle/a.jpg": await drawPicture("circle", 1) });
+  const { dataset, begun } = await store.imports.create(NEW, source);
+  const failures: string[] = [];
+  const once = (name: string): void => {
+    if (failures.includes(name)) return;
+    failures.push(name);
+    throw new AuspexError("unavailable", "the disk is full");
+  };
+  const failing: Store["imports"] = {
+    ...store.imports,
+    clear: async (...args) => {
+      once("clear");
+      return store.imports.clear(...args);
+    },
+    end: async (args) => {
+      once("end");
+      return store.imports.end(args);
+    },
+  };
+  const { imports, hints } = importing({ ...store, imports: failing });
+  const told = hints.subscribe(datasetKey(dataset.id));
   imports.add(begun);
-  await until(() => seen === 2 * GROUP);
-  expect(await store.blobs.sweep(0)).toBe(0);
-  second.resolve();
-  await changes.next(AbortSignal.timeout(10_000));
-  changes.close();
-  expect((await store.datasets.get("alice", dataset.id))?.state).toEqual({ kind: "ready", failure: "" });
-  const examples = await store.datasets.examplesOf("alice", dataset.id, { withFeedback: false });
-  expect(examples).toHaveLength(2 * GROUP);
-  for (const example of examples)
-    expect(Buffer.from((await store.blobs.get(example.blob)) ?? []).toString()).toBe(
-      `circle/${example.name}`,
-    );
+  await told.next(AbortSignal.timeout(10_000));
+  expect(failures).toEqual(["clear", "end"]);
+  expect(await ended(store, dataset)).toMatchObject({ state: { kind: "ready", failure: "" } });
+  expect(imports.progress(dataset.id)).toBeUndefined();
+});
+
+test("a picture that kills its worker is skipped; a store that cannot keep a picture fails the import", async () => {
+  const store = await tempStore();
+  const deadly = await drawPicture("circle", 2);
+  const files = { "circle/a.jpg": await drawPicture("circle", 1), "circle/deadly.jpg": deadly };
+  const source = await blobOf(store, files);
+  const first = await store.imports.create(NEW, source);
+  const engine: ImportOptions["engine"] = {
+    async inspect(bytes) {
+      if (Buffer.compare(bytes, deadly) !== 0) return { mediaType: "image/jpeg", width: 96, height: 96 };
+      throw new AuspexError("internal", "the worker died twice while looking at this picture");
+    },
+  };
+  importing(store, { engine }).imports.add(first.begun);
+  expect(await ended(store, first.dataset)).toMatchObject({
+    state: { kind: "ready" },
+    labels: [{ name: "circle", exampleCount: 1 }],
+    skipped: { count: 1, first: [expect.stringMatching(/^circle\/deadly\.jpg: the worker died twice/)] },
+  });
+
+  const second = await store.imports.create(NEW, source);
+  const blobs: Store["blobs"] = {
+    ...store.blobs,
+    put: () => Promise.reject(new AuspexError("unavailable", "the disk is full")),
+  };
+  importing({ ...store, blobs }).imports.add(second.begun);
+  expect(await ended(store, second.dataset)).toMatchObject({
+    state: { kind: "failed", failure: "the disk is full" },
+    labels: [],
+  });
+});
+
+test("labels of a dataset and of a zip are at most 250 together", async () => {
+  const store = await tempStore();
+  const picture = await drawPicture("circle", 1);
+  const labels = Array.from({ length: 249 }, (_, index) => `label ${index}`);
+  for (const [added, failure] of [
+    [["label 7", "one more"], ""],
+    [
+      ["label 7", "one more", "another"],
+      "Invalid zip: with it the dataset would have 251 labels; at most 250 are allowed",
+    ],
+  ] as const) {
+    const dataset = await store.datasets.create({ ...NEW, labels });
+    const files = Object.fromEntries(added.map((label) => [`${label}/a.jpg`, picture]));
+    const source = await blobOf(store, files);
+    const reply = await store.imports.begin({
+      principal: "alice",
+      datasetId: dataset.id,
+      source,
+      now: 2_000,
+    });
+    if (reply.kind !== "begun") throw new Error(reply.kind);
+    importing(store).imports.add(reply.begun);
+    const now = await ended(store, dataset);
+    expect(now.state).toEqual({ kind: "ready", failure });
+    expect(now.labels).toHaveLength(failure === "" ? 250 : 249);
+  }
+});
+
+test("200 zips may wait beside the four at work; a stop leaves all to the next start", async () => {
+  const store = await tempStore();
+  const silentServer = await listen(() => {});
+  onTestFinished(() => silentServer[Symbol.asyncDispose]());
+  const { imports, stop } = importing(store);
+  const source = { kind: "url", url: `${silentServer.origin}/a.zip` } as const;
+  for (let index = 0; index < 203; index++) imports.add((await store.imports.create(NEW, source)).begun);
+  expect(() => imports.refuseWhenFull()).not.toThrow();
+  imports.add((await store.imports.create(NEW, source)).begun);
+  expect(() => imports.refuseWhenFull()).toThrow("too many zips wait");
+  await until(() => silentServer.received.length === 4);
+  await stop();
+  expect(silentServer.received).toHaveLength(4);
+  expect(await store.imports.unended()).toHaveLength(204);
 });
