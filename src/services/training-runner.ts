@@ -60,7 +60,10 @@ export function createTrainingRunner(options: TrainingRunnerOptions): TrainingRu
   async function takeUp(): Promise<void> {
     await withdrawAbandoned();
     const args = { now: now(), attemptsMax: ATTEMPTS_MAX, failure: TOO_MANY_ATTEMPTS };
-    claimed.push(...(await store.trainings.takeUp(args)));
+    for (const training of await store.trainings.takeUp(args)) {
+      if (training.status === "running") claimed.push(training);
+      onChange(training.id);
+    }
   }
 
   async function claimQueued(): Promise<Training | undefined> {

@@ -73,10 +73,9 @@ export const takeUpTrainings = operation("training.takeUp", async (tx, args: Tak
   for (const { id, attempt, stats, version } of await tx.all(interrupted, {})) {
     if (attempt >= attemptsMax) {
       await end(tx, { id, attempt, now, status: "failed", failure, stats, version });
-    } else if ((await tx.run(raiseAttempt, { id, attempt, now })) > 0) {
-      const row = await tx.get(byIdAlone, { id });
-      if (row) taken.push(row);
-    }
+    } else await tx.run(raiseAttempt, { id, attempt, now });
+    const row = await tx.get(byIdAlone, { id });
+    if (row) taken.push(row);
   }
   return taken;
 });

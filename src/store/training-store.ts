@@ -72,8 +72,8 @@ export interface TrainingStore {
   /** Queued → running, the oldest one, with its attempt raised; undefined when none waits. */
   claim(now: number): Promise<Training | undefined>;
   /**
-   * For a server's start: raises the attempt of those that were running, and answers them, oldest first. One that had
-   * its last attempt fails instead, with the reason given.
+   * For a server's start: raises the attempt of those that were running. One that had its last attempt fails instead,
+   * with the reason given. Answers both as they are now, oldest first.
    */
   takeUp(args: {
     readonly now: number;
