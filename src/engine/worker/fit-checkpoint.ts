@@ -1,26 +1,26 @@
 /** Where a fit stands after an epoch, as bytes that it can go on from. */
 import type { HeadState } from "./head-weights.ts";
+import type { Rest } from "./rest.ts";
 
 export interface Standing {
   /** Epochs that have ended. */
   readonly epoch: number;
-  /** The least loss so far, and the epochs since the last one that was clearly less than those before. */
-  readonly least: number;
-  readonly stale: number;
+  readonly rest: Rest;
   readonly state: HeadState;
 }
 
 const DIGEST_BYTES = 32;
-const HEAD_BYTES = DIGEST_BYTES + 16;
+const HEAD_BYTES = DIGEST_BYTES + 20;
 
 /** @param digest SHA-256 of the plan and the examples that it belongs to */
-export function writeCheckpoint(digest: Buffer, { epoch, least, stale, state }: Standing): Uint8Array {
+export function writeCheckpoint(digest: Buffer, { epoch, rest, state }: Standing): Uint8Array {
   const { weights, mean, variance } = state;
   const bytes = Buffer.alloc(HEAD_BYTES + 3 * weights.byteLength);
   digest.copy(bytes);
   bytes.writeUInt32LE(epoch, DIGEST_BYTES);
-  bytes.writeUInt32LE(stale, DIGEST_BYTES + 4);
-  bytes.writeDoubleLE(least, DIGEST_BYTES + 8);
+  bytes.writeUInt32LE(rest.stale, DIGEST_BYTES + 4);
+  bytes.writeUInt32LE(rest.plateaus, DIGEST_BYTES + 8);
+  bytes.writeDoubleLE(rest.least, DIGEST_BYTES + 12);
   for (const [i, values] of [weights, mean, variance].entries()) {
     const { buffer, byteOffset, byteLength } = values;
     bytes.set(new Uint8Array(buffer, byteOffset, byteLength), HEAD_BYTES + i * byteLength);
@@ -40,8 +40,11 @@ export function readCheckpoint(bytes: Uint8Array, digest: Buffer, size: number):
     );
   return {
     epoch: view.readUInt32LE(DIGEST_BYTES),
-    stale: view.readUInt32LE(DIGEST_BYTES + 4),
-    least: view.readDoubleLE(DIGEST_BYTES + 8),
+    rest: {
+      stale: view.readUInt32LE(DIGEST_BYTES + 4),
+      plateaus: view.readUInt32LE(DIGEST_BYTES + 8),
+      least: view.readDoubleLE(DIGEST_BYTES + 12),
+    },
     state: { weights: values(0), mean: values(1), variance: values(2) },
   };
 }

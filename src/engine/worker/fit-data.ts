@@ -36,7 +36,7 @@ export class FitData {
     this.#filled[part] = first + embeddings.length / this.#width;
   }
 
-  /** Once, when all is there: each number of the rows to train on gets the mean 0 and the variance 1. */
+  /** Once, when all is there: each number of the rows to train on gets the mean 0 and a variance of at most 1. */
   scale(): Scaling {
     if (this.#filled.train !== this.train.rows || this.#filled.test !== this.test.rows) {
       throw new Error("a fit was begun before its examples were there");
@@ -51,9 +51,7 @@ function emptyMatrix(rows: number, width: number, classes: number): Matrix {
   return { rows, x: new Float32Array(rows * width), y: new Uint8Array(rows * classes) };
 }
 
-/** A number that hardly varies is not blown up beyond this part of what the numbers vary by on average. */
-const LEAST_DEVIATION = 0.1;
-
+/** A number that varies less than the average one is not blown up: what little it says may be chance. */
 function scalingOf({ x, rows }: Matrix, width: number): Scaling {
   const mean = new Float64Array(width);
   const square = new Float64Array(width);
@@ -66,8 +64,8 @@ function scalingOf({ x, rows }: Matrix, width: number): Scaling {
     square[column] = (square[column] ?? 0) + ((x[at] ?? 0) - (mean[column] ?? 0)) ** 2 / rows;
   }
   const deviation = square.map(Math.sqrt);
-  const least = LEAST_DEVIATION * (deviation.reduce((sum, value) => sum + value, 0) / width);
-  return { mean, factor: deviation.map((value) => 1 / Math.max(value, least, Number.MIN_VALUE)) };
+  const least = deviation.reduce((sum, value) => sum + value, 0) / width;
+  return { mean, factor: deviation.map((value) => (least > 0 ? 1 / Math.max(value, least) : 0)) };
 }
 
 function applyScaling(x: Float32Array, { mean, factor }: Scaling): void {

@@ -12,17 +12,25 @@ import { readCheckpoint, type Standing, writeCheckpoint } from "./fit-checkpoint
 import { FitData, type Matrix } from "./fit-data.ts";
 import { headFiles } from "./head-files.ts";
 import { type HeadShape, HeadWeights, initialState } from "./head-weights.ts";
+import { afterEpoch, isAtRest, RESTLESS, stepFactor } from "./rest.ts";
 import { seededOrder } from "./seeded-order.ts";
 
 /** Rows that are looked at together after an epoch. */
 const JUDGE_ROWS = 256;
 
-/** Half the squared weights count this much beside the sum of all rows' losses: scikit-learn's C is its inverse. */
-const DECAY = 1;
+/**
+ * How much half the squared weights count beside the sum of all rows' losses, for each number of an embedding: the
+ * inverse of what logistic regression elsewhere calls C. With 20 pictures a label, ten labels of CIFAR-10 and
+ * `auspex/mobilenet`, 73.6, 73.9, 74.1, 74.3 and 73.9 % of 2,000 held-out pictures are right with 0.001, 0.01, 0.05,
+ * 0.1 and 0.2.
+ */
+const DECAY_PER_NUMBER = 0.1;
 
-/** Epochs in a row whose loss is not less, by this part, than the least before: then the fit has come to rest. */
-const STALE_EPOCHS_MAX = 10;
-const CLEARLY_LESS = 1e-3;
+/**
+ * A step of Adam moves a score by up to its size times the numbers of an embedding. The learning rates are meant for
+ * so many, which the default feature extractor has.
+ */
+const NOMINAL_WIDTH = 1024;
 
 /** A checkpoint costs a copy of the weights and a write to the store. */
 const CHECKPOINT_MS = 2000;
@@ -76,14 +84,13 @@ export class Fit {
     const standing = this.#standing(checkpoint, digest);
     const weights = new HeadWeights(this.#core, this.#shape, standing.state);
     this.#weights = weights;
-    let { least, stale } = standing;
+    let { rest } = standing;
     for (let epoch = standing.epoch + 1; epoch <= epochs; epoch++) {
-      yield* this.#descend(weights, epoch);
+      yield* this.#descend(weights, epoch, stepFactor(rest));
       const training = yield* this.#judge(weights, this.#data.train);
       const test = yield* this.#judge(weights, this.#data.test);
-      stale = training.loss < least * (1 - CLEARLY_LESS) ? 0 : stale + 1;
-      least = Math.min(least, training.loss);
-      const isLast = stale >= STALE_EPOCHS_MAX || epoch === epochs;
+      rest = afterEpoch(rest, training.loss);
+      const isLast = isAtRest(rest) || epoch === epochs;
       const { labels, activation } = this.#plan;
       const metrics = metricsOf({
         labels,
@@ -96,7 +103,7 @@ export class Fit {
         epoch,
         metrics,
         checkpoint: this.#isDue(isLast)
-          ? writeCheckpoint(digest, { epoch, least, stale, state: weights.read() })
+          ? writeCheckpoint(digest, { epoch, rest, state: weights.read() })
           : null,
         done: isLast
           ? {
@@ -116,7 +123,7 @@ export class Fit {
     const found = checkpoint && readCheckpoint(checkpoint, digest, (width + 1) * classes);
     return found && found.epoch < this.#plan.epochs
       ? found
-      : { epoch: 0, least: Number.POSITIVE_INFINITY, stale: 0, state: initialState(this.#shape) };
+      : { epoch: 0, rest: RESTLESS, state: initialState(this.#shape) };
   }
 
   #isDue(isLast: boolean): boolean {
@@ -126,7 +133,7 @@ export class Fit {
     return true;
   }
 
-  *#descend(weights: HeadWeights, epoch: number): Generator<null> {
+  *#descend(weights: HeadWeights, epoch: number, factor: number): Generator<null> {
     const { epochs, learningRate, seed, width } = this.#plan;
     const { rows, x, y } = this.#data.train;
     const { classes } = this.#shape;
@@ -141,9 +148,9 @@ export class Fit {
         batchY.set(y.subarray(row * classes, (row + 1) * classes), i * classes);
       }
       const done = (epoch - 1) * steps + step;
-      // Smaller and smaller steps, so that the weights come to rest however large the first ones were.
-      const rate = learningRate * (1 - done / (epochs * steps));
-      weights.descend(batchX, batchY, rate, DECAY / rows, done + 1);
+      // Smaller and smaller, so that the weights settle in whatever number of epochs there is.
+      const rate = learningRate * (1 - done / (epochs * steps)) * factor * (NOMINAL_WIDTH / width);
+      weights.descend(batchX, batchY, rate, (DECAY_PER_NUMBER * width) / rows, done + 1);
       yield null;
     }
   }

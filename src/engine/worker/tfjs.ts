@@ -109,6 +109,8 @@ function handler({ model, specs, data }: ModelFiles): tf.io.IOHandler {
 async function layersModel(kit: TfjsKit, files: ModelFiles, embedding: string | null): Promise<BareModel> {
   const { loadLayersModel, model: createModel } = await kit.layers();
   const model = await loadLayersModel(handler(files));
+  // A sequential model names its inputs and outputs only once it is built, which the first run would do.
+  if (model.inputNames.length === 0) model.build(model.inputs.map(({ shape }) => shape));
   const layer = model.layers.find(({ name }) => name === embedding);
   // What the layer gives when it is called last. It is no model of its own to dispose of: the layers are the model's.
   const embedder = layer && createModel({ inputs: model.inputs, outputs: lastOutput(layer) });
