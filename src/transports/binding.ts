@@ -45,6 +45,11 @@ export function bindings(services: Services): readonly Binding[] {
 /** What hands out credentials cannot ask for one. */
 const PUBLIC: ReadonlySet<DescMethod> = new Set([AccountService.method.createToken]);
 
+/** Whether a caller without a credential may call it. */
+export function isPublic(method: DescMethod): boolean {
+  return PUBLIC.has(method);
+}
+
 /**
  * Whom a call of the method works for.
  *
@@ -55,7 +60,7 @@ export function callerOf(
   method: DescMethod,
   token: string | undefined,
 ): Promise<Principal> {
-  return PUBLIC.has(method) ? Promise.resolve(NOBODY) : services.authenticate(token);
+  return isPublic(method) ? Promise.resolve(NOBODY) : services.authenticate(token);
 }
 
 /** Full names of the services that the bindings belong to. */

@@ -29,7 +29,7 @@ import type { Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, callerOf, methodName } from "./binding.ts";
+import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } from "./binding.ts";
 import { allowOrigins } from "./cors.ts";
 import { countJsonValues } from "./json-values.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
@@ -44,6 +44,9 @@ export interface ConnectDeps {
 
 /** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** Bytes of a body that nobody vouches for: a token is 8 KiB at most. */
+const PUBLIC_BODY_MAX = 64 * 1024;
 
 const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
 
@@ -90,7 +93,11 @@ function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void
       : (request: Message, context: HandlerContext) =>
           stream(method, context, deps, (call) => binding.run(request, call));
   // The router derives the type from a method known at compile time; a binding is any method.
-  router.rpc(binding.method, implementation as never);
+  router.rpc(
+    binding.method,
+    implementation as never,
+    isPublic(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
+  );
 }
 
 async function answer(

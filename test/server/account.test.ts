@@ -111,6 +111,15 @@ describe.each(DOORS)("through %s", (door) => {
   });
 });
 
+test("nobody gets to send more than 64 KiB without a credential, over HTTP", async () => {
+  const accounts = clientOf(server, "connect", AccountService);
+  const create = (length: number) =>
+    accounts.createToken({ grant: { case: "assertion", value: "x".repeat(length) } });
+  // Four bytes of the message are not the assertion's.
+  expect(await codeOf(create(64 * 1024 - 4))).toBe(Code.InvalidArgument);
+  expect(await codeOf(create(64 * 1024))).toBe(Code.ResourceExhausted);
+});
+
 test("an account's predictions are counted through all doors, up to its quota, and refused ones are not written", async () => {
   const token = hs256({ user_id: "erin" }, JWT_SECRET);
   const deferred = { model: "no-model", deferResolution: true };
