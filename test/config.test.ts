@@ -89,6 +89,14 @@ test("API keys: the catalogue's name and a shared key are refused", () => {
   expect(complaints({ AUSPEX_API_KEYS: "a:0123456789abcdef,b:0123456789abcdef" })).toHaveLength(1);
 });
 
+test("dialects: all, some in any order, or none; never one that there is not", () => {
+  const served = (text: string) => readConfig({ AUSPEX_DIALECTS: text }).DIALECTS;
+  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction"]);
+  expect(served("einstein-vision, wriftai")).toEqual(["wriftai", "einstein-vision"]);
+  expect(served("none")).toEqual([]);
+  expect(complaints({ AUSPEX_DIALECTS: "einstein" }).join()).toContain('"einstein"');
+});
+
 test("a certificate without its key is refused", () => {
   expect(complaints({ AUSPEX_TLS_CERT: import.meta.filename }).join()).toContain("AUSPEX_TLS_KEY");
 });

@@ -28,6 +28,13 @@ function complaints(check: () => void): string[] {
 const createComplaints = (init: MessageInitShape<typeof CreatePredictionRequestSchema>) =>
   complaints(() => validate(create(CreatePredictionRequestSchema, { model: "a/b", ...init }), limits));
 
+test("tasks are known ones, eight at most", () => {
+  expect(createComplaints({ tasks: ["image-classification", "image-detection"] })).toEqual([]);
+  expect(createComplaints({ tasks: Array(8).fill("tensor") })).toEqual([]);
+  expect(createComplaints({ tasks: Array(9).fill("tensor") })).toEqual(["tasks"]);
+  expect(createComplaints({ tasks: ["tensor", "guessing"] })).toEqual(["tasks"]);
+});
+
 /** JSON whose objects are nested that many levels deep. */
 function nested(levels: number): JsonObject {
   let value: JsonObject = {};

@@ -93,13 +93,13 @@ it("leaves nothing behind: the datasets are those of before", async () => {
 });
 
 it("takes a picture of 5 MB, and one of 1 MB as an example, to the byte", async () => {
+  const { circle, label: labelId, ready } = given;
   const padded = (size: number) => Buffer.concat([circle, Buffer.alloc(size - circle.length)]);
   const predicted = await post("/v2/vision/predict", {
     modelId: GENERAL,
     sampleContent: [padded(5 * 1024 ** 2)],
   });
   expect(predicted.status).toBe(200);
-  const { circle, label: labelId, ready } = given;
   const example = await post(`/v2/vision/datasets/${ready}/examples`, {
     name: "padded",
     labelId,

@@ -171,6 +171,25 @@ it("shows nobody what is another's", async () => {
   expect((await call(server, "DELETE", path.replace("/v2", "/v1"), { key: KEY })).status).toBe(204);
 });
 
+it("lists 25 datasets a page, whatever more is asked for", async () => {
+  for (let i = 0; i < 26; i++) {
+    await call(server, "POST", "/v2/vision/datasets", { key: OTHER, form: { name: `set ${i}` } });
+  }
+  const list = async (query: string): Promise<string[]> => {
+    const { body } = await call(server, "GET", `/v2/vision/datasets${query}`, { key: OTHER });
+    return body.data.map(({ name }: { name: string }) => name);
+  };
+  const names = Array.from({ length: 26 }, (_, i) => `set ${i}`);
+  for (const query of ["", "?count=1000", "?count=25", "?count=99999999999&strange=1"]) {
+    expect(await list(query)).toEqual(names.slice(0, 25));
+  }
+  expect(await list("?offset=24&count=1")).toEqual(["set 24"]);
+  expect(await list("?offset=25")).toEqual(["set 25"]);
+  for (const query of ["?offset=26", "?offset=99999999999", "?global=true"]) {
+    expect(await list(query)).toEqual([]);
+  }
+});
+
 it("keeps labels and single examples under /v1, and shows pictures by links that nobody can make up", async () => {
   const { body } = await call(server, "POST", "/v1/vision/datasets", { key: KEY, form: { name: "older" } });
   const base = `/v1/vision/datasets/${body.id}`;

@@ -315,6 +315,12 @@ export const PREDICT_ROWS: readonly Row[] = [
     send: sample(() => ({ sampleContent: [Buffer.concat([given.circle, Buffer.alloc(5 * 1024 ** 2)])] })),
     message: /'sampleContent'.*5242880/,
   },
+  {
+    call: PREDICT,
+    send: sample(() => ({ sampleBase64Content: "A".repeat(8 * 1024 ** 2 + 1) })),
+    message: /'sampleBase64Content'.*8388608/,
+  },
+  { call: PREDICT, send: sample(() => ({ sampleId: "x".repeat(65_537) })), message: /./ },
   ...["nonsense", "ftp://example.com/x", "data:image/png;base64,AAAA", "file:///etc/passwd"].map(
     (url): Row => ({
       call: PREDICT,
@@ -354,6 +360,13 @@ const TOKEN = "POST /v2/oauth2/token";
 const token = (fields: Record<string, string>) => () => ({ raw: new URLSearchParams(fields) });
 const BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 export const ACCOUNT_ROWS: readonly Row[] = [
+  {
+    // Also where no credential is asked for.
+    call: "GET /v2/apiusage",
+    send: () => ({ headers: { authorization: "Basic YTpi" } }),
+    status: 401,
+    message: "Invalid authentication scheme",
+  },
   { call: TOKEN, send: token({}), message: /'grant_type'/ },
   { call: TOKEN, send: token({ grant_type: "password" }), message: /'grant_type'/ },
   { call: TOKEN, send: token({ grant_type: BEARER }), message: /'assertion'/ },

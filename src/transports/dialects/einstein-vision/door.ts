@@ -62,6 +62,8 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, all: r
       (only ?? version) === version && (base === "" || path === base || path.startsWith(`${base}/`)),
   );
   const callers = new WeakMap<FastifyRequest, Principal>();
+  /** Those whose answers count, and whose 429 has an object. */
+  const counted = new WeakSet<FastifyRequest>();
 
   scope.removeAllContentTypeParsers();
   // Bodies stay bytes, and only a route that wants one looks at it: clients send GETs with a form's headers.
@@ -90,11 +92,9 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, all: r
       );
     }
     reply.code(refused.status).headers(refused.headers).type("application/json");
-    const { message } = refused;
-    // The one refusal whose object is documented.
-    return reply.send(
-      JSON.stringify(refused.status === 429 ? { message, object: "predictresponse" } : { message }),
-    );
+    const { status, message } = refused;
+    const isOverQuota = status === 429 && counted.has(request);
+    return reply.send(JSON.stringify({ message, ...(isOverQuota && { object: "predictresponse" }) }));
   });
 
   for (const route of routes) {
@@ -107,6 +107,7 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, all: r
         exposeHeadRoute: false,
         bodyLimit: route.isPublic ? PUBLIC_BODY_MAX : config.MAX_BODY_BYTES,
         onRequest: async (request) => {
+          if (route.headers) counted.add(request);
           callers.set(request, route.isPublic ? NOBODY : await principalOf(services, request));
         },
         onSend: async (request, reply) => {

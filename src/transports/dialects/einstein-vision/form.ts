@@ -11,7 +11,7 @@ export type Form = ReadonlyMap<string, readonly Part[]>;
 /** Which bodies a call takes: forms, forms or JSON, or URL-encoded ones. */
 export type Encoding = "form" | "form-or-json" | "urlencoded";
 
-/** Characters of a text parameter: the longest are 250 labels of 180 characters, and tokens of 4096. */
+/** Bytes of a text parameter: the longest are 250 labels of 180 characters, and tokens of 4096. */
 const TEXT_MAX = 65_536;
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -86,12 +86,14 @@ function readUrlEncoded(body: Buffer): Part[] {
 export function textOf(form: Form, name: string): string | undefined {
   const bytes = form.get(name)?.at(-1)?.bytes;
   if (!bytes) return undefined;
-  if (bytes.length > TEXT_MAX) throw badParameter(name, `is longer than ${TEXT_MAX} bytes`);
-  return decodeText(name, bytes) || undefined;
+  return decodeText(name, bytes, TEXT_MAX) || undefined;
 }
 
-/** As `textOf`, of any length. */
-export function decodeText(name: string, bytes: Buffer): string {
+/** Without the blanks around it. Throws `Refused` 400. */
+export function decodeText(name: string, bytes: Buffer, bytesMax: number): string {
+  if (bytes.length > bytesMax) {
+    throw badParameter(name, `has ${bytes.length} bytes; at most ${bytesMax} are allowed`);
+  }
   try {
     return UTF8.decode(bytes).trim();
   } catch {

@@ -39,6 +39,8 @@ export const PREDICTION_ROUTES: readonly Route[] = [
 const PREBUILT: ReadonlyMap<string, string> = new Map([["GeneralImageClassifier", "auspex/mobilenet"]]);
 /** Bytes of a picture, as documented (5 MB). */
 export const SAMPLE_BYTES_MAX = 5 * 1024 ** 2;
+/** Bytes of such a picture in base64, with line breaks: what is longer is not looked at. */
+const BASE64_BYTES_MAX = 8 * 1024 ** 2;
 const URL_LENGTH_MAX = 2048;
 /** Labels of an answer that nobody gave a number for. */
 const RESULTS_DEFAULT = 5;
@@ -86,7 +88,7 @@ function decodeSample(form: Form): { readonly files: Sample["files"]; readonly i
   const location = textOf(form, "sampleLocation");
   const contents = filesOf(form, "sampleContent");
   const texts = (form.get("sampleBase64Content") ?? [])
-    .map(({ bytes }) => decodeText("sampleBase64Content", bytes))
+    .map(({ bytes }) => decodeText("sampleBase64Content", bytes, BASE64_BYTES_MAX))
     .filter((text) => text !== "");
   const locations = location === undefined ? 0 : (form.get("sampleLocation")?.length ?? 0);
   const count = locations + contents.length + texts.length;
