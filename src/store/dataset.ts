@@ -19,6 +19,7 @@ import { deletionFrom, insertDeletion } from "./deletion.ts";
 import type { DatasetRow, DeletionRow, LabelRow } from "./schema.ts";
 import { takeNumbers } from "./sequence.ts";
 import { places, statement, tables } from "./statement.ts";
+import { unfinishedOf } from "./trained-model.ts";
 
 /** Conditions of queries that join the dataset: of an example or a label that is not hidden. */
 export const EXAMPLE_COUNTS = sql<boolean>`(example.import_id is null or dataset.import_id is null or example.import_id <> dataset.import_id)`;
@@ -255,15 +256,6 @@ export const examplesOf = operation("dataset.examplesOf", (tx, args: Own & { fee
   tx.all(args.feedback ? withFeedback : withoutFeedback, args),
 );
 
-const trainingOf = statement<{ id: number }>()((place) =>
-  tables
-    .selectFrom("training")
-    .select("id")
-    .where("dataset_id", "=", place("id"))
-    .where("status", "in", ["queued", "running"])
-    .limit(1),
-);
-
 const hide = statement<{ id: number; deleted_at: number }>()((place) =>
   tables
     .updateTable("dataset")
@@ -276,7 +268,7 @@ export const deleteDataset = operation("dataset.delete", async (tx, row: Deletio
   const dataset = await datasetHead(tx, { principal: row.principal, id });
   if (!dataset) return "unknown";
   if (dataset.state === "importing") return "importing";
-  if (await tx.get(trainingOf, { id })) return "training";
+  if (await tx.get(unfinishedOf, { dataset_id: id })) return "training";
   await tx.run(hide, { id, deleted_at: row.created_at });
   await tx.run(insertDeletion, row);
   return "deleted";

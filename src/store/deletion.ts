@@ -1,4 +1,5 @@
 /** Deletions: what was asked for is hidden at once, and its rows go behind the call, a part at a time. */
+import { sql } from "kysely";
 import type { Deletion } from "../domain/dataset.ts";
 import { firstIdOf } from "../domain/id.ts";
 import { type Database, operation } from "./database.ts";
@@ -35,8 +36,11 @@ export const getDeletion = operation("deletion.get", (tx, args: { principal: str
   tx.get(byId, args),
 );
 
+/** Said as deletion_unfinished says it, which covers nothing else. */
+const UNFINISHED = sql<boolean>`state in ('queued', 'running')`;
+
 const unfinished = statement<object>()(() =>
-  tables.selectFrom("deletion").selectAll().where("state", "in", ["queued", "running"]).orderBy("id"),
+  tables.selectFrom("deletion").selectAll().where(UNFINISHED).orderBy("id"),
 );
 
 export const unfinishedDeletions = operation("deletion.unfinished", (tx, _: object) =>
@@ -50,7 +54,7 @@ const update = statement<Progress>()((place) =>
     .updateTable("deletion")
     .set(places(["state", "progress", "failure"], place))
     .where("id", "=", place("id"))
-    .where("state", "in", ["queued", "running"]),
+    .where(UNFINISHED),
 );
 
 export const recordDeletion = operation("deletion.record", (tx, args: Progress) => tx.run(update, args));
