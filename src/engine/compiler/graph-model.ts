@@ -34,13 +34,22 @@ export function compileGraphModel(files: ModelFiles): Compiled {
   };
   const ports = (edges: readonly Edge[]) => edges.map((edge) => edge.port);
   refuseUncovered(definition, context, ports(outputs));
-  const graph = createGraph("graph-model");
+  const graph = createGraph("graph-model", namesOf(inputs, outputs));
   const values = compileNodes(context, { graph, values: new Map() }, ports([...inputs, ...outputs]));
   const named = (edges: readonly Edge[], from: number): readonly Named[] =>
     edges.map(({ name }, i) => ({ name, value: values[from + i] as Value }));
   const results = named(outputs, inputs.length);
   for (const { name, value } of results) graph.output(name, value);
   return { inputs: named(inputs, 0), outputs: results, model: graph.finish() };
+}
+
+/** @throws NotCovered when two inputs or outputs could not be told apart */
+function namesOf(inputs: readonly Edge[], outputs: readonly Edge[]): readonly string[] {
+  const names = [...inputs, ...outputs].map(({ name }) => name);
+  if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
+  if (new Set(inputs.map(({ port }) => port.node)).size < inputs.length)
+    throw new NotCovered("an input of two names");
+  return names;
 }
 
 interface Context {

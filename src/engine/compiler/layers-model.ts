@@ -25,7 +25,9 @@ export function compileLayersModel(files: ModelFiles): Compiled {
   const missing = [...new Set(uncovered(topology))];
   if (missing.length > 0)
     throw new NotCovered(`the layer${missing.length > 1 ? "s" : ""} ${missing.join(", ")}`);
-  const graph = createGraph("layers-model");
+  const names = [...topology.inputs.map(({ layer }) => layer), ...topology.outputNames];
+  if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
+  const graph = createGraph("layers-model", names);
   const weights = layerWeights(graph, files);
   const inputs = topology.inputs.map(({ layer }) => {
     const node = topology.layers.get(layer);
@@ -43,8 +45,6 @@ export function compileLayersModel(files: ModelFiles): Compiled {
     if (!value) throw new Error(`the model gives no ${name}`);
     return { name, value };
   });
-  const names = [...inputs, ...outputs].map(({ name }) => name);
-  if (new Set(names).size < names.length) throw new NotCovered(`inputs and outputs of the same name`);
   for (const { name, value } of outputs) graph.output(name, value);
   return { inputs, outputs, model: graph.finish() };
 }
