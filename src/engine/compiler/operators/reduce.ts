@@ -81,7 +81,11 @@ const reducing =
     const axes = numbersAt(call, 1, "axes");
     const keepDims = call.attributes.bool("keep_dims", false);
     const known = compute && knownResult(x, axes, keepDims, compute);
-    return followed(graph, known, () => reduce(graph, op, cast(graph, x, type(x.type)), axes, { keepDims }));
+    return followed(graph, known, () => {
+      const reduced = reduce(graph, op, cast(graph, x, type(x.type)), axes, { keepDims });
+      // The largest and the smallest are of the elements themselves.
+      return op === "ReduceMax" || op === "ReduceMin" ? cast(graph, reduced, x.type) : reduced;
+    });
   };
 
 const number = (type: Value["type"]): Value["type"] => (type === "bool" ? "int32" : type);
