@@ -92,8 +92,8 @@ function compileNodes(context: Context, scope: Scope, wanted: readonly Port[]): 
   return wanted.map(valueAt);
 }
 
-/** Operators that only hand their input on. */
-const PASS = new Set(["Identity", "StopGradient", "Snapshot", "PreventGradient", "CheckNumerics"]);
+/** Operators that only hand their inputs on. */
+const PASS = new Set(["Identity", "IdentityN", "StopGradient", "Snapshot"]);
 
 const isCovered = (op: string): boolean =>
   Object.hasOwn(OPERATORS, op) || PASS.has(op) || op === "Const" || op.startsWith("Placeholder");
@@ -141,7 +141,8 @@ function compileNode(
       compileNodes(context, { graph, values: new Map(given), outer: scope }, wanted),
     );
   }
-  if (PASS.has(op) || op === "PlaceholderWithDefault") return inputs.slice(0, 1);
+  if (PASS.has(op) || op === "PlaceholderWithDefault")
+    return op === "IdentityN" ? inputs : inputs.slice(0, 1);
   const operator = isCovered(op) ? OPERATORS[op] : undefined;
   if (!operator) throw new NotCovered(`the operator ${op}`);
   return [operator(scope.graph, { op, inputs, attributes })].flat();
