@@ -123,8 +123,16 @@ const place =
 export const REDUCE: OperatorTable = {
   Sum: reducing({ op: "ReduceSum", type: number, compute: sumOf }),
   Prod: reducing({ op: "ReduceProd", type: number, compute: productOf }),
-  Max: reducing({ op: "ReduceMax", type: number, compute: (numbers) => Math.max(...numbers) }),
-  Min: reducing({ op: "ReduceMin", type: number, compute: (numbers) => Math.min(...numbers) }),
+  Max: reducing({
+    op: "ReduceMax",
+    type: number,
+    compute: (numbers) => numbers.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
+  }),
+  Min: reducing({
+    op: "ReduceMin",
+    type: number,
+    compute: (numbers) => numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+  }),
   // TF.js takes the mean of whole numbers as float32, where TensorFlow cuts it off.
   Mean: reducing({ op: "ReduceMean", type: () => "float32" }),
   EuclideanNorm: reducing({ op: "ReduceL2", type: () => "float32" }),
