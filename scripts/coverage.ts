@@ -34,8 +34,8 @@ next runtime, and its state names the operator (\`ModelService.GetModelVersion\`
 
 ## Operators of graph models (${count(OPERATOR_FAMILIES)})
 
-\`Const\`, placeholders, \`Identity\`, \`StopGradient\` and the loops of TensorFlow 1 (\`Enter\`, \`Merge\`, \`Switch\`,
-\`LoopCond\`, \`NextIteration\`, \`Exit\`) are part of the graph's form, and compile as well.
+\`Const\`, placeholders, \`Identity\`, \`IdentityN\`, \`StopGradient\` and the loops of TensorFlow 1 (\`Enter\`, \`Merge\`,
+\`Switch\`, \`LoopCond\`, \`NextIteration\`, \`Exit\`) are part of the graph's form, and compile as well.
 
 ${table("operators", OPERATOR_FAMILIES)}
 

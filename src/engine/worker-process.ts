@@ -84,6 +84,12 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
+/**
+ * Of V8's young generation, which takes three times as much. Left alone it grows to twice this while models come and
+ * go, and keeps it: 323 MiB for a worker after 200 loads and unloads, 213 with this, and as fast.
+ */
+const SEMI_SPACE_MIB = 16;
+
 const ENTRY = fileURLToPath(new URL("./worker/main.ts", import.meta.url));
 
 /** @param niceness of the process, from 0 to 19, which only works when the processor has nothing else to do */
@@ -91,7 +97,10 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, nic
   const child = fork(ENTRY, [JSON.stringify(settings)], {
     serialization: "advanced",
     // JavaScript's own limit is not below the process's, so that the latter is the one that is met.
-    execArgv: [`--max-old-space-size=${Math.ceil(settings.memoryBytes / 1024 ** 2)}`],
+    execArgv: [
+      `--max-old-space-size=${Math.ceil(settings.memoryBytes / 1024 ** 2)}`,
+      `--max-semi-space-size=${SEMI_SPACE_MIB}`,
+    ],
     // stdin tells the worker when main is gone; see watchdog.ts.
     stdio: ["pipe", "pipe", "pipe", "ipc"],
   });

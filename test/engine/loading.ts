@@ -16,7 +16,7 @@ export interface Outcome {
 export interface LoadingOptions {
   /** Default: best first. */
   readonly runtime?: string;
-  /** Default 10 s: what is refused is refused in seconds. */
+  /** Default 40 s: what is refused is refused in seconds, but native TensorFlow waits twice 10 s for memory that never comes. */
   readonly timeoutMs?: number;
   /** Default 1 GiB. */
   readonly memoryBytes?: number;
@@ -54,7 +54,7 @@ export class LoadingWorker {
   }
 
   async #load(folder: string): Promise<Outcome> {
-    const { timeoutMs = 10_000 } = this.#options;
+    const { timeoutMs = 40_000 } = this.#options;
     const manifest = readManifest('{"task":"tensor"}');
     const key = folder;
     try {

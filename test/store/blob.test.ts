@@ -31,6 +31,14 @@ test("a blob stands under its hash, and equal bytes stand once", async () => {
   expect(await blobs.put(new Uint8Array())).toBe(createHash("sha256").digest("hex"));
 });
 
+test("bytes are digested alike on this thread and, when they are many, on another", async () => {
+  const { blobs } = await tempStore();
+  for (const length of [1024 * 1024, 1024 * 1024 + 1]) {
+    const bytes = Buffer.alloc(length, "auspex");
+    expect(await blobs.put(bytes)).toBe(createHash("sha256").update(bytes).digest("hex"));
+  }
+});
+
 test("what is no hash, or the hash of nothing here, is not found", async () => {
   const { blobs } = await tempStore();
   expect(await blobs.get("0".repeat(64))).toBeUndefined();
@@ -64,6 +72,7 @@ test("a sweep deletes what no image refers to and what is old, and only that", a
   ]);
   expect(await store.blobs.sweep(HOUR_MS)).toBe(0);
   expect(await put("unused")).toBe(unused);
+  expect(existsSync(pathOf(dataDir, unused))).toBe(true);
 });
 
 test("what an earlier server left half-written is gone after the start", async () => {

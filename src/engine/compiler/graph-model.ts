@@ -38,7 +38,7 @@ export function compileGraphModel(files: ModelFiles, embedding: string | null = 
   const ports = (edges: readonly Edge[]) => edges.map((edge) => edge.port);
   const embedded = embeddingEdge(context, embedding);
   refuseUncovered(definition, context, ports([...outputs, ...embedded]));
-  const graph = createGraph("graph-model");
+  const graph = createGraph("graph-model", namesOf(inputs, [...outputs, ...embedded]));
   const wanted = ports([...inputs, ...outputs, ...embedded]);
   const values = compileNodes(context, { graph, values: new Map() }, wanted);
   const named = (edges: readonly Edge[], from: number): readonly Named[] =>
@@ -55,6 +55,15 @@ function embeddingEdge({ definition }: Context, embedding: string | null): reado
   // A node may have a name that is no port's.
   const port = definition.nodes.has(embedding) ? { node: embedding, output: 0 } : readPort(embedding);
   return definition.nodes.has(port.node) ? [{ name: EMBEDDING_OUTPUT, port }] : [];
+}
+
+/** @throws NotCovered when two inputs or outputs could not be told apart */
+function namesOf(inputs: readonly Edge[], outputs: readonly Edge[]): readonly string[] {
+  const names = [...inputs, ...outputs].map(({ name }) => name);
+  if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
+  if (new Set(inputs.map(({ port }) => port.node)).size < inputs.length)
+    throw new NotCovered("an input of two names");
+  return names;
 }
 
 interface Context {
@@ -97,8 +106,8 @@ function compileNodes(context: Context, scope: Scope, wanted: readonly Port[]): 
   return wanted.map(valueAt);
 }
 
-/** Operators that only hand their input on. */
-const PASS = new Set(["Identity", "StopGradient", "Snapshot", "PreventGradient", "CheckNumerics"]);
+/** Operators that only hand their inputs on. */
+const PASS = new Set(["Identity", "IdentityN", "StopGradient", "Snapshot"]);
 
 const isCovered = (op: string): boolean =>
   Object.hasOwn(OPERATORS, op) || PASS.has(op) || op === "Const" || op.startsWith("Placeholder");
@@ -146,7 +155,8 @@ function compileNode(
       compileNodes(context, { graph, values: new Map(given), outer: scope }, wanted),
     );
   }
-  if (PASS.has(op) || op === "PlaceholderWithDefault") return inputs.slice(0, 1);
+  if (PASS.has(op) || op === "PlaceholderWithDefault")
+    return op === "IdentityN" ? inputs : inputs.slice(0, 1);
   const operator = isCovered(op) ? OPERATORS[op] : undefined;
   if (!operator) throw new NotCovered(`the operator ${op}`);
   return [operator(scope.graph, { op, inputs, attributes })].flat();

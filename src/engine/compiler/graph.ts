@@ -102,16 +102,19 @@ export interface Graph {
 
 /** What a graph shares with the graphs inside it: names are unique, and constants stand outside. */
 interface Shared {
+  /** Names that the model gives its inputs and outputs. */
+  readonly taken: ReadonlySet<string>;
   readonly constants: Map<string, TensorProto>;
   readonly vectors: Map<string, Value>;
   readonly producers: Map<Value, Producer>;
   count: number;
 }
 
-export function createGraph(name: string): Graph {
+/** @param taken the names of the inputs and outputs, which no value within may have */
+export function createGraph(name: string, taken: readonly string[]): Graph {
   return graphWithin(
     name,
-    { constants: new Map(), vectors: new Map(), producers: new Map(), count: 0 },
+    { taken: new Set(taken), constants: new Map(), vectors: new Map(), producers: new Map(), count: 0 },
     () => undefined,
   );
 }
@@ -125,7 +128,13 @@ function graphWithin(name: string, shared: Shared, outerLayout: (value: Value) =
   const outputs: ValueInfoProto[] = [];
   let origin = "";
 
-  const fresh = (): string => `v${shared.count++}`;
+  // ONNX has one space of names: an input named as a constant would be another value for that constant.
+  function fresh(): string {
+    for (;;) {
+      const free = `v${shared.count++}`;
+      if (!shared.taken.has(free)) return free;
+    }
+  }
   const laidOut = (value: Value): Value | undefined => otherLayout.get(value) ?? outerLayout(value);
 
   function constant(type: ElementType, shape: readonly number[], data: Elements): Value {

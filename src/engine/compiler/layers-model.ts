@@ -28,7 +28,9 @@ export function compileLayersModel(files: ModelFiles, embedding: string | null =
   const missing = [...new Set(uncovered(topology))];
   if (missing.length > 0)
     throw new NotCovered(`the layer${missing.length > 1 ? "s" : ""} ${missing.join(", ")}`);
-  const graph = createGraph("layers-model");
+  const names = [...topology.inputs.map(({ layer }) => layer), ...topology.outputNames];
+  if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
+  const graph = createGraph("layers-model", names);
   const weights = layerWeights(graph, files);
   const inputs = topology.inputs.map(({ layer }) => {
     const node = topology.layers.get(layer);
@@ -47,8 +49,6 @@ export function compileLayersModel(files: ModelFiles, embedding: string | null =
     if (!value) throw new Error(`the model gives no ${name}`);
     return { name, value };
   });
-  const names = [...inputs, ...outputs].map(({ name }) => name);
-  if (new Set(names).size < names.length) throw new NotCovered(`inputs and outputs of the same name`);
   for (const { name, value } of outputs) graph.output(name, value);
   const value = embedded.length > 0 ? results.at(-1) : undefined;
   if (value) graph.output(EMBEDDING_OUTPUT, value);

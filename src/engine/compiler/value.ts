@@ -33,6 +33,9 @@ export class NotCovered extends Error {
 /** More elements than this are no shape or axis, and need not be followed. */
 export const KNOWN_MAX = 1024;
 
+/** Elements of a tensor that the compiler makes up itself: what a model has room for, and a compiler time. */
+export const MADE_MAX = 2 ** 20;
+
 /** @returns the elements as far as they are known; undefined if nothing is */
 export function knownElements({ constant, known }: Value): readonly (number | null)[] | undefined {
   if (constant) return constant.length <= KNOWN_MAX ? Array.from(constant, Number) : undefined;

@@ -57,6 +57,7 @@ function dequantized(spec: WeightSpec, data: ArrayBuffer, offset: number, length
   if (!quantization) throw new Error(`the weight ${name} is not quantized`);
   switch (quantization.dtype) {
     case "float16":
+      if (dtype !== "float32") throw new NotCovered(`the weight ${name} of ${dtype} is quantized as float16`);
       return halvesToFloats(new Uint16Array(copied(data, offset, length * 2)));
     case "uint8":
     case "uint16": {

@@ -1,6 +1,6 @@
 /**
- * The first run of a model, before it counts as loaded: it shows that the model runs at all, what its outputs look
- * like, and whether rows of several callers may share one run. It also takes the compiling that the first caller
+ * The first runs of a model, before it counts as loaded: they show that the model runs at all, what its outputs look
+ * like, and whether rows of several callers may share one run. They also take the compiling that the first caller
  * would wait for.
  */
 import type { Manifest } from "../../domain/model.ts";
@@ -24,28 +24,65 @@ export async function warmUp(
   known: Signature | null,
 ): Promise<WarmUp> {
   if (known) {
-    await tryRun(model, manifest, 1);
+    await tryRun(model, manifest, ["plain"]);
     return { signature: known, notes: [] };
   }
   if (manifest.picture) checkPictureInput(model, manifest.picture);
-  const isFree = model.inputs.length > 0 && model.inputs.every((spec) => spec.shape[0] === null);
-  const notes: string[] = [];
-  if (isFree) {
-    // Two rows rather than one: outputs that follow show that rows can be joined and taken apart again.
-    try {
-      const outputs = await tryRun(model, manifest, 2);
-      if (Object.values(outputs).every(({ shape }) => shape[0] === 2)) {
-        return { signature: signature(model, outputs, true), notes };
-      }
-      notes.push("not batched: its outputs do not have one row per input row");
-    } catch (error) {
-      notes.push(`not batched: two rows failed: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  } else {
-    notes.push("not batched: its inputs have a fixed number of rows");
+  const plain = await tryRun(model, manifest, ["plain"]);
+  const obstacle = await obstacleToJoining(model, manifest, plain);
+  return {
+    signature: signature(model, plain, obstacle === undefined),
+    notes: obstacle === undefined ? [] : [`not batched: ${obstacle}`],
+  };
+}
+
+/**
+ * Why rows of several callers may not share a run. Two rows that differ are run together and alone: a first dimension
+ * that is no batch, but the words of a text, say, gives as many rows, and other ones.
+ *
+ * @param plain what one of the rows gives alone
+ * @returns undefined when they may
+ */
+async function obstacleToJoining(
+  model: LoadedModel,
+  manifest: Manifest,
+  plain: HostTensors,
+): Promise<string | undefined> {
+  if (model.inputs.length === 0 || model.inputs.some((spec) => spec.shape[0] !== null))
+    return "its inputs have a fixed number of rows";
+  try {
+    const joined = await tryRun(model, manifest, ["other", "plain"]);
+    const alone = [await tryRun(model, manifest, ["other"]), plain];
+    const hasRows = (outputs: HostTensors, rows: number): boolean =>
+      Object.values(outputs).every(({ shape }) => shape[0] === rows);
+    if (!hasRows(joined, 2) || !alone.every((outputs) => hasRows(outputs, 1)))
+      return "its outputs do not have one row per input row";
+    const isSame = Object.entries(joined).every(([name, { data }]) =>
+      alone.every((outputs, row) => isNear(rowOf(data, row), outputs[name]?.data ?? [])),
+    );
+    return isSame ? undefined : "a row's outputs depend on the rows beside it";
+  } catch (error) {
+    return `two rows failed: ${error instanceof Error ? error.message : String(error)}`;
   }
-  const outputs = await tryRun(model, manifest, 1);
-  return { signature: signature(model, outputs, false), notes };
+}
+
+function rowOf(data: HostTensor["data"], row: number): HostTensor["data"] {
+  const size = data.length / 2;
+  return data.subarray(row * size, (row + 1) * size);
+}
+
+/** Relative to the largest number. Kernels for one row and for two add up in another order. */
+const ROW_ERROR_MAX = 1e-3;
+
+function isNear(some: ArrayLike<number>, others: ArrayLike<number>): boolean {
+  let largest = 0;
+  let apart = 0;
+  for (let i = 0; i < some.length; i++) {
+    const [a, b] = [some[i] ?? Number.NaN, others[i] ?? Number.NaN];
+    largest = Math.max(largest, Math.abs(b));
+    apart = Math.max(apart, Math.abs(a - b));
+  }
+  return some.length === others.length && apart <= ROW_ERROR_MAX * largest;
 }
 
 function checkPictureInput(model: LoadedModel, picture: NonNullable<Manifest["picture"]>): void {
@@ -61,9 +98,12 @@ function checkPictureInput(model: LoadedModel, picture: NonNullable<Manifest["pi
   }
 }
 
-async function tryRun(model: LoadedModel, manifest: Manifest, rows: number): Promise<HostTensors> {
+/** Two rows that differ, in values that any model should take. */
+type Row = "plain" | "other";
+
+async function tryRun(model: LoadedModel, manifest: Manifest, rows: readonly Row[]): Promise<HostTensors> {
   const inputs: Record<string, HostTensor> = {};
-  for (const spec of model.inputs) inputs[spec.name] = plainTensor(spec, manifest, rows);
+  for (const spec of model.inputs) inputs[spec.name] = tensorOf(spec, manifest, rows);
   const outputs = await model.run(inputs);
   for (const [name, { data }] of Object.entries(outputs)) {
     if (!data.every(Number.isFinite)) {
@@ -79,12 +119,11 @@ async function tryRun(model: LoadedModel, manifest: Manifest, rows: number): Pro
  */
 export const INPUT_ELEMENTS_MAX = 2 ** 28;
 
-/** Grey for pictures; for tensors a half, for whole numbers 0, which is in any vocabulary. */
-function plainTensor(spec: TensorSpec, manifest: Manifest, rows: number): HostTensor {
+function tensorOf(spec: TensorSpec, manifest: Manifest, rows: readonly Row[]): HostTensor {
   const { dtype, shape } = spec;
   const { picture } = manifest;
   const layout = picture && pictureLayout(spec, picture);
-  const wanted = picture && layout ? pictureShape(layout, rows, picture) : [rows];
+  const wanted = picture && layout ? pictureShape(layout, rows.length, picture) : [rows.length];
   // A free dimension of unknown meaning is 1.
   const sizes = shape.map((size, i) => size ?? wanted[i] ?? 1);
   const count = elementCount(sizes);
@@ -93,8 +132,18 @@ function plainTensor(spec: TensorSpec, manifest: Manifest, rows: number): HostTe
       `the input ${spec.name} ${shapeText(shape)} takes ${count} numbers a row; at most ${INPUT_ELEMENTS_MAX} are allowed`,
     );
   const data = createData(dtype, count);
-  if (dtype === "float32") data.fill(picture ? (picture.range[0] + picture.range[1]) / 2 : 0.5);
+  rows.forEach((row, i) => {
+    data.fill(numberOf(row, dtype, picture), (i * count) / rows.length);
+  });
   return { dtype, shape: sizes, data };
+}
+
+/** Grey for pictures; for tensors a half, for whole numbers 0, which is in any vocabulary. The other row has others. */
+function numberOf(row: Row, dtype: Dtype, picture: Manifest["picture"]): number {
+  const isPlain = row === "plain";
+  if (dtype !== "float32") return isPlain ? 0 : 1;
+  const [low, high] = picture?.range ?? [0, 1];
+  return low + (high - low) * (isPlain ? 0.5 : 0.25);
 }
 
 function createData(dtype: Dtype, length: number): Float32Array | Int32Array | Uint8Array {

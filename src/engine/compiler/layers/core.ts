@@ -2,7 +2,7 @@
 import type { Graph } from "../graph.ts";
 import { cast } from "../operators/elementwise.ts";
 import { tiled } from "../operators/fill.ts";
-import { gathered } from "../operators/gather.ts";
+import { fromFront, gathered } from "../operators/gather.ts";
 import { matrixProduct } from "../operators/matrix.ts";
 import { reshaped, transposed, unsqueezed } from "../operators/shape.ts";
 import { isStatic, NotCovered, type Shape, sizeOf, type Value } from "../value.ts";
@@ -61,7 +61,7 @@ const repeatVector: Layer = (graph, call) => {
 const embedding: Layer = (graph, call) => {
   if (call.config.bool("mask_zero", false)) throw new NotCovered("Embedding with mask_zero");
   const table = call.weight("embeddings", [call.config.int("input_dim"), call.config.int("output_dim")]);
-  return gathered(graph, table, cast(graph, inputOf(call), "int32"), 0);
+  return gathered(graph, table, fromFront(graph, cast(graph, inputOf(call), "int32")), 0);
 };
 
 const same: Layer = (_, call) => inputOf(call);

@@ -4,7 +4,9 @@ import { type Call, inputAt, numberAt, type Operator, type OperatorTable } from 
 import { axisInMemory, knownNumbers, NotCovered, type Value } from "../value.ts";
 import { cast } from "./elementwise.ts";
 import { gathered } from "./gather.ts";
+import { padded } from "./pad.ts";
 import { reshaped, squeezed, unsqueezed } from "./shape.ts";
+import { sliced } from "./slice.ts";
 import { asIntegers } from "./whole-numbers.ts";
 
 /** The k largest along the last axis and where they were; of equal ones the first comes first. */
@@ -14,17 +16,23 @@ const topK: Operator = (graph, call) => {
   // In which order they come is then an accident of how TF.js looks for them.
   if (!call.attributes.bool("sorted", true)) throw new NotCovered(`${call.op} without order`);
   const k = inputAt(call, 1);
-  const shape = [...x.shape.slice(0, -1), knownNumbers(k)?.[0] ?? null];
-  const { type, layout } = x;
-  const [values, places] = graph.nodes(
+  // ONNX Runtime divides by the number of rows, and where there are none that ends the process: there is one more.
+  const unsure = x.shape.slice(0, -1).flatMap((size, axis) => (size ? [] : [axis]));
+  const pads = x.shape.map((_, axis): [number, number] => [0, unsure.includes(axis) ? 1 : 0]);
+  const rows = padded(graph, x, pads);
+  const shape = [...rows.shape.slice(0, -1), knownNumbers(k)?.[0] ?? null];
+  const { type, layout } = rows;
+  const made = graph.nodes(
     "TopK",
-    [x, one(graph, k)],
+    [rows, one(graph, k)],
     [
       { type, shape, layout },
       { type: "int64", shape, layout },
     ],
-    { axis: axisInMemory(x.shape.length - 1, x) },
+    { axis: axisInMemory(x.shape.length - 1, rows) },
   );
+  const ranges = unsure.map((axis) => ({ axis, start: 0, end: -1 }));
+  const [values, places] = made.map((value) => sliced(graph, value, ranges));
   if (!values || !places) throw new Error("TopK has two outputs");
   return [values, cast(graph, places, "int32")];
 };

@@ -8,6 +8,7 @@ import {
   KNOWN_MAX,
   knownElements,
   knownNumbers,
+  MADE_MAX,
   NotCovered,
   type Shape,
   type Value,
@@ -97,14 +98,11 @@ function downwards(graph: Graph, start: Value, limit: Value, step: Value): Value
   return graph.node("Where", [isTurned, graph.scalar(-1, type), step], { type, shape: [] });
 }
 
-/** What the compiled model has room for. */
-const COUNT_MAX = 2 ** 20;
-
 /** `count` numbers, equally far apart, from `start` to `stop`, both included. */
 const linSpace: Operator = (graph, call) => {
   const [start, stop] = [inputAt(call, 0), inputAt(call, 1)];
   const count = numberAt(call, 2, "a count");
-  if (count < 1 || count > COUNT_MAX) throw new NotCovered(`LinSpace of ${count} numbers`);
+  if (count < 1 || count > MADE_MAX) throw new NotCovered(`LinSpace of ${count} numbers`);
   const steps = Float32Array.from({ length: count }, (_, i) => (count > 1 ? i / (count - 1) : 0));
   const span = broadcast(graph, "Sub", [stop, start]);
   const away = broadcast(graph, "Mul", [graph.constant("float32", [count], steps), span]);

@@ -11,10 +11,10 @@ import {
   type Shape,
   type Value,
 } from "../value.ts";
-import { cast } from "./elementwise.ts";
+import { broadcast, cast } from "./elementwise.ts";
 import { stretched } from "./fill.ts";
 import { layoutWithout, reshaped, transposed, unsqueezed } from "./shape.ts";
-import { asIntegers, followed, type Known } from "./whole-numbers.ts";
+import { asIntegers, END, followed, type Known } from "./whole-numbers.ts";
 
 /** The slices of x at the indices along an axis: the axes of the indices come in place of that axis. */
 export function gathered(graph: Graph, x: Value, indices: Value, axis: number): Value {
@@ -31,6 +31,20 @@ export function gathered(graph: Graph, x: Value, indices: Value, axis: number): 
       { axis: axisInMemory(axis, from) },
     ),
   );
+}
+
+/**
+ * Indices that count from the front alone. ONNX takes negative ones as counted from the end, where TF.js refuses them:
+ * beyond the end ONNX refuses them too.
+ */
+export function fromFront(graph: Graph, indices: Value): Value {
+  const known = knownNumbers(indices);
+  const negative = known?.find((index) => index < 0);
+  if (negative !== undefined) throw new Error(`the index ${negative} is negative`);
+  if (known) return indices;
+  const { type } = indices;
+  const isNegative = broadcast(graph, "Less", [indices, graph.scalar(0, type)], { type: "bool" });
+  return broadcast(graph, "Where", [isNegative, graph.scalar(END, type), indices]);
 }
 
 function knownPicks(x: Value, indices: Value): Known | undefined {
@@ -78,7 +92,8 @@ const gather: Operator = (graph, call) => {
   const given = call.attributes.int("batch_dims", 0);
   const batch = given < 0 ? given + indices.shape.length : given;
   const at = axisOf(axis, x.shape.length);
-  return batch === 0 ? gathered(graph, x, indices, at) : gatheredInBatches(graph, x, indices, at, batch);
+  const places = fromFront(graph, indices);
+  return batch === 0 ? gathered(graph, x, places, at) : gatheredInBatches(graph, x, places, at, batch);
 };
 
 const gatherNd: Operator = (graph, call) => {

@@ -1,7 +1,15 @@
 /** Pictures brought to other sizes, whole or in parts. */
 import type { Graph } from "../graph.ts";
 import { type Call, inputAt, numbersAt, type Operator, type OperatorTable } from "../operator.ts";
-import { axisInMemory, isStatic, knownElements, NotCovered, type Shape, type Value } from "../value.ts";
+import {
+  axisInMemory,
+  isStatic,
+  knownElements,
+  MADE_MAX,
+  NotCovered,
+  type Shape,
+  type Value,
+} from "../value.ts";
 import { broadcast, cast } from "./elementwise.ts";
 import { gathered } from "./gather.ts";
 import { reduce } from "./reduce.ts";
@@ -50,6 +58,8 @@ const resizeNearest: Operator = (graph, call) => {
   const size = numbersAt(call, 1, "sizes");
   const old: Shape = x.shape.slice(1, 3);
   if (!isStatic(old)) throw new NotCovered(`${call.op} of pictures of any size`);
+  if (size.some((pixels) => pixels > MADE_MAX))
+    throw new NotCovered(`${call.op} to ${size.join(" × ")} pixels`);
   const places = old.map((before, axis) => nearest(before, size[axis] ?? 1, cornersOf(call)));
   // Where every pixel becomes so and so many there is nothing to round, and one node does it.
   if (places.every((picked, axis) => isRepeated(picked, old[axis] ?? 1)))
@@ -85,6 +95,7 @@ const cropAndResize: Operator = (graph, call) => {
   const x = graph.channelsFirst(cast(graph, picturesAt(call), "float32"));
   const [boxes, indices] = [inputAt(call, 1), inputAt(call, 2)];
   const [height = 1, width = 1] = numbersAt(call, 3, "sizes");
+  if (height * width > MADE_MAX) throw new NotCovered(`${call.op} to ${height} × ${width} pixels`);
   const method = call.attributes.text("method", "bilinear");
   // ONNX rounds halves to even pixels, TF.js upwards.
   if (method !== "bilinear") throw new NotCovered(`${call.op} by ${method}`);

@@ -1,7 +1,7 @@
 /** Pooling: the largest, or the mean, of the cells under a window. ONNX pools channels first alone. */
 import type { Graph } from "../graph.ts";
 import { type Call, inputAt, type Operator, type OperatorTable } from "../operator.ts";
-import { isStatic, NotCovered, type Shape, type Value } from "../value.ts";
+import { isStatic, MADE_MAX, NotCovered, type Shape, type Value } from "../value.ts";
 import { cast } from "./elementwise.ts";
 import { type Padding, paddingAttributes, slidShape, type Window, windowOf } from "./window.ts";
 
@@ -10,6 +10,9 @@ export interface PoolOptions {
   readonly strides: readonly number[];
   readonly padding: Padding;
 }
+
+/** Cells of a window along an axis: more than any picture has, and few enough to be walked through. */
+const CELLS_MAX = 2 ** 12;
 
 /**
  * @param x [rows, …spatial, channels], of 1 to 3 spatial dimensions
@@ -30,6 +33,8 @@ function pooled(x: Value, { kernel, strides, padding }: PoolOptions) {
   const [rows = null, ...sizes] = x.shape.slice(0, -1);
   if (sizes.length !== kernel.length)
     throw new Error(`a window of ${kernel.length} dimensions does not fit an input of [${x.shape}]`);
+  if (kernel.some((cells) => cells > CELLS_MAX))
+    throw new NotCovered(`pooling of ${kernel.join(" × ")} cells`);
   const window: Window = { kernel, strides, dilations: kernel.map(() => 1) };
   // ONNX Runtime computes a negative padding for some sizes then, and refuses that.
   const hasGaps = kernel.some(
@@ -64,6 +69,7 @@ const maxPoolWithArgmax: Operator = (graph, call) => {
   const inner = x.shape.slice(1);
   if (inner.length !== 3 || !isStatic(inner)) throw new NotCovered(`${call.op} of a picture of any size`);
   const [height = 0, width = 0, channels = 0] = inner;
+  if (channels > MADE_MAX) throw new NotCovered(`${call.op} of ${channels} channels`);
   const area = height * width;
   const layout = "channels-first";
   const [max, place] = graph.nodes(

@@ -81,7 +81,11 @@ const reducing =
     const axes = numbersAt(call, 1, "axes");
     const keepDims = call.attributes.bool("keep_dims", false);
     const known = compute && knownResult(x, axes, keepDims, compute);
-    return followed(graph, known, () => reduce(graph, op, cast(graph, x, type(x.type)), axes, { keepDims }));
+    return followed(graph, known, () => {
+      const reduced = reduce(graph, op, cast(graph, x, type(x.type)), axes, { keepDims });
+      // The largest and the smallest are of the elements themselves.
+      return op === "ReduceMax" || op === "ReduceMin" ? cast(graph, reduced, x.type) : reduced;
+    });
   };
 
 const number = (type: Value["type"]): Value["type"] => (type === "bool" ? "int32" : type);
@@ -119,8 +123,16 @@ const place =
 export const REDUCE: OperatorTable = {
   Sum: reducing({ op: "ReduceSum", type: number, compute: sumOf }),
   Prod: reducing({ op: "ReduceProd", type: number, compute: productOf }),
-  Max: reducing({ op: "ReduceMax", type: number, compute: (numbers) => Math.max(...numbers) }),
-  Min: reducing({ op: "ReduceMin", type: number, compute: (numbers) => Math.min(...numbers) }),
+  Max: reducing({
+    op: "ReduceMax",
+    type: number,
+    compute: (numbers) => numbers.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
+  }),
+  Min: reducing({
+    op: "ReduceMin",
+    type: number,
+    compute: (numbers) => numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+  }),
   // TF.js takes the mean of whole numbers as float32, where TensorFlow cuts it off.
   Mean: reducing({ op: "ReduceMean", type: () => "float32" }),
   EuclideanNorm: reducing({ op: "ReduceL2", type: () => "float32" }),

@@ -42,9 +42,18 @@ function extent(
 
 const isWhole = ({ start, end, step = 1 }: Range): boolean => start === 0 && end === END && step === 1;
 
+/** Going backwards from before the first element, ONNX begins at that one, where TF.js takes nothing. */
+function emptied(range: Range, length: number | null): Range {
+  const { axis, start, step = 1 } = range;
+  const isBefore = step < 0 && typeof start === "number" && length !== null && start + length < 0;
+  return isBefore ? { axis, start: 0, end: 0 } : range;
+}
+
 /** The part of x that lies in all of the ranges, one for an axis at most; axes that no range names are left whole. */
 export function sliced(graph: Graph, x: Value, ranges: readonly Range[]): Value {
-  const parts = ranges.filter((range) => !isWhole(range));
+  const parts = ranges
+    .filter((range) => !isWhole(range))
+    .map((range) => emptied(range, x.shape[range.axis] ?? null));
   if (parts.length === 0) return x;
   const { type, layout } = x;
   const shape = [...x.shape];

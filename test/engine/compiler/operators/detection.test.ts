@@ -15,6 +15,10 @@ describe("TopKV2", () => {
   test("of equal ones the first", () => expectSame(topK(ints([1, 5, 5, 1, 5, 0, 1, 1], [2, 4]), 3)));
   test("of channels that lie first", () =>
     expectSame({ ...topK(floats([2, 3, 5, 4]), 2), convolved: [0], open: "all" }));
+  test.each(["first", "all", "none"] as const)("of no rows, of which %s are open", async (open) => {
+    await expectSame({ ...topK(floats([0, 7]), 3), open });
+    await expectSame({ ...topK(floats([2, 0, 7]), 3), open });
+  });
   test("as many as are asked for", () => expectSame({ ...topK(floats([4, 7]), 3), weights: [] }));
 });
 

@@ -1,5 +1,6 @@
-import { describe, test } from "vitest";
-import { attr, bools, expectSame, floats, ints } from "../reference.ts";
+import { describe, expect, test } from "vitest";
+import { compileGraphModel } from "../../../../src/engine/compiler/graph-model.ts";
+import { attr, bools, expectSame, floats, type GraphCase, ints, modelOf, runOnnx } from "../reference.ts";
 
 const picture = floats([3, 5, 7, 4]);
 const layouts = Object.entries({ plain: {}, convolved: { convolved: [0] }, open: { open: "all" } } as const);
@@ -84,6 +85,24 @@ test("whole numbers and truth values are gathered", async () => {
   await expectSame({ op: "GatherV2", inputs: [ints([5, 6, 7]), ints([2, 0]), number(0)], weights: [1, 2] });
   await expectSame({ op: "GatherV2", inputs: [bools([true, false]), ints([1]), number(0)], weights: [2] });
   await expectSame({ op: "GatherNd", inputs: [ints([5, 6, 7]), ints([2, 0], [2, 1])] });
+});
+
+describe("an index below zero is refused, as in TF.js", () => {
+  const picking = (index: number, weights: readonly number[]): GraphCase => ({
+    op: "GatherV2",
+    inputs: [floats([3, 2]), ints([index, 1]), ints([0], [])],
+    weights,
+  });
+  test("that a run gives", async () => {
+    const { files, feeds, outputs } = modelOf(picking(-1, [0, 2]));
+    await expect(runOnnx(compileGraphModel(files), feeds, outputs)).rejects.toThrow("out of data bounds");
+    await expect(expectSame(picking(-1, [0, 2]))).rejects.toThrow("the index value -1 is not in [0, 2]");
+  });
+  test("that the model has", () => {
+    expect(() => compileGraphModel(modelOf(picking(-1, [0, 1, 2])).files)).toThrow(
+      "the index -1 is negative",
+    );
+  });
 });
 
 describe("ScatterNd", () => {

@@ -131,6 +131,13 @@ describe.each(layouts)("%s", (name, layout) => {
     }));
 });
 
+describe("StridedSlice backwards from before the start", () => {
+  test.each([{}, { convolved: [0] }])("%j", async (layout) => {
+    await expectSame({ ...strided(picture, [0, -9], [3, -20], [1, -1]), ...layout });
+    await expectSame({ ...strided(picture, [0, 0, -8], [3, 5, 0], [1, 1, -2], { end: 4 }), ...layout });
+  });
+});
+
 test("SplitV with one size that follows from the others", () =>
   expectSame({
     op: "SplitV",
