@@ -32,24 +32,29 @@ interface Given {
   readonly test?: FitExamples;
 }
 
-/** 60 rows to train on and 30 held out, of three clusters far apart. */
+const PLAN = {
+  id: 1,
+  activation: "softmax",
+  labels: LABELS,
+  width: WIDTH,
+  epochs: 20,
+  learningRate: 0.01,
+  seed: 7,
+} as const;
+
+/** 60 rows to train on and 30 held out, of three clusters far apart. A checkpoint after each epoch. */
 function createFit({
   plan = {},
   train = clusters(60, WIDTH, 3, 1),
   test = clusters(30, WIDTH, 3, 2),
 }: Given) {
-  const fit = new Fit(core, {
-    id: 1,
-    activation: "softmax",
-    labels: LABELS,
-    width: WIDTH,
-    epochs: 20,
-    learningRate: 0.01,
-    seed: 7,
+  const full: FitPlan = {
+    ...PLAN,
     trainRows: train.embeddings.length / WIDTH,
     testRows: test.embeddings.length / WIDTH,
     ...plan,
-  });
+  };
+  const fit = new Fit(core, full, 0);
   fit.add({ id: 1, part: "train", ...train });
   fit.add({ id: 1, part: "test", ...test });
   return fit;
@@ -108,35 +113,35 @@ describe("a fit", () => {
     expect(bytesOf(all(createFit({ plan: { seed: 8 } })))).not.toEqual(once);
   });
 
-  it("goes on from a checkpoint to the same bytes", async () => {
-    const whole = all(createFit({ plan: { epochs: 400, learningRate: 0.0001 } }));
-    const interrupted = createFit({ plan: { epochs: 400, learningRate: 0.0001 } });
-    // A first checkpoint comes two seconds after the beginning.
-    await new Promise((resolve) => setTimeout(resolve, 2000));
-    let found: FitStep | undefined;
-    while (!found) found = interrupted.run(null, 0).find(({ checkpoint }) => checkpoint);
-    interrupted.dispose();
-    expect(found.epoch).toBeLessThan(whole.length);
-    const rest = all(createFit({ plan: { epochs: 400, learningRate: 0.0001 } }), found.checkpoint);
-    expect(rest[0]?.epoch).toBe(found.epoch + 1);
-    expect(rest.map(({ metrics }) => metrics)).toEqual(
-      whole.slice(found.epoch).map(({ metrics }) => metrics),
-    );
-    expect(bytesOf(rest)).toEqual(bytesOf(whole));
+  it("goes on from any checkpoint to the same bytes", () => {
+    const plan = { epochs: 30, learningRate: 0.0001 };
+    const whole = all(createFit({ plan }));
+    expect(whole.map(({ epoch }) => epoch)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+    for (const { epoch, checkpoint } of [whole[0], whole[14], whole[28]] as FitStep[]) {
+      expect(checkpoint).not.toBeNull();
+      const rest = all(createFit({ plan }), checkpoint);
+      const withoutCheckpoints = (steps: readonly FitStep[]) =>
+        steps.map(({ epoch, metrics }) => [epoch, metrics]);
+      expect(withoutCheckpoints(rest)).toEqual(withoutCheckpoints(whole.slice(epoch)));
+      expect(bytesOf(rest)).toEqual(bytesOf(whole));
+    }
   });
 
-  it("begins anew when the checkpoint is another request's, or no checkpoint", async () => {
-    const other = createFit({ plan: { seed: 9, epochs: 400 } });
-    await new Promise((resolve) => setTimeout(resolve, 2000));
-    let found: FitStep | undefined;
-    while (!found) found = other.run(null, 0).find(({ checkpoint }) => checkpoint);
-    other.dispose();
+  it("begins anew when the checkpoint is another request's, or no checkpoint", () => {
+    const [other] = all(createFit({ plan: { seed: 9 } }));
     const wanted = bytesOf(all(createFit({})));
-    for (const checkpoint of [found.checkpoint, new Uint8Array(), new Uint8Array(1000)]) {
+    const size = other?.checkpoint?.length ?? 0;
+    for (const checkpoint of [other?.checkpoint ?? null, new Uint8Array(), new Uint8Array(size)]) {
       const steps = all(createFit({}), checkpoint);
       expect(steps[0]?.epoch).toBe(1);
       expect(bytesOf(steps)).toEqual(wanted);
     }
+  });
+
+  it("says its checkpoints no more often than it may", () => {
+    const fit = new Fit(core, { ...PLAN, trainRows: 60, testRows: 0 }, 60_000);
+    fit.add({ id: 1, part: "train", ...clusters(60, WIDTH, 3, 1) });
+    expect(all(fit).some(({ checkpoint }) => checkpoint)).toBe(false);
   });
 
   it("stops when the loss no longer falls, and says so", () => {

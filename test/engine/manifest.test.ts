@@ -124,7 +124,9 @@ describe("readManifest", () => {
     const { detection, ...rest } = DETECTOR;
     expect(complaints(rest)).toEqual(["detection: is required"]);
     expect(complaints({ ...rest, detection: null })).toEqual(["detection: must be object"]);
-    expect(complaints({ ...PICTURE, detection })).toEqual(["detection: is for the task image-detection alone"]);
+    expect(complaints({ ...PICTURE, detection })).toEqual([
+      "detection: is for the task image-detection alone",
+    ]);
     expect(complaints({ ...rest, detection: { boxes: "", boxForm: "cxcywh", iou: 1 } })).toEqual([
       "detection.boxForm: must be one of yxyx, xyxy",
       "detection.boxes: must NOT have fewer than 1 characters",

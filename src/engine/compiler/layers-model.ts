@@ -30,7 +30,7 @@ export function compileLayersModel(files: ModelFiles, embedding: string | null =
     throw new NotCovered(`the layer${missing.length > 1 ? "s" : ""} ${missing.join(", ")}`);
   const names = [...topology.inputs.map(({ layer }) => layer), ...topology.outputNames];
   if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
-  const graph = createGraph("layers-model", names);
+  const graph = createGraph("layers-model", [...names, EMBEDDING_OUTPUT]);
   const weights = layerWeights(graph, files);
   const inputs = topology.inputs.map(({ layer }) => {
     const node = topology.layers.get(layer);

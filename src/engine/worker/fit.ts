@@ -43,11 +43,14 @@ export class Fit {
   readonly #hash: Hash;
   #work: Iterator<FitStep | null> | undefined;
   #weights: HeadWeights | undefined;
+  readonly #checkpointMs: number;
   #checkpointAt = performance.now();
 
-  constructor(core: typeof tf, plan: FitPlan) {
+  /** @param checkpointMs that lie between two checkpoints, at least */
+  constructor(core: typeof tf, plan: FitPlan, checkpointMs = CHECKPOINT_MS) {
     this.#core = core;
     this.#plan = plan;
+    this.#checkpointMs = checkpointMs;
     this.#shape = { width: plan.width, classes: plan.labels.length, activation: plan.activation };
     this.#data = new FitData(plan);
     this.#hash = createHash("sha256").update(JSON.stringify({ ...plan, id: 0 }));
@@ -128,7 +131,7 @@ export class Fit {
 
   #isDue(isLast: boolean): boolean {
     const now = performance.now();
-    if (isLast || now - this.#checkpointAt < CHECKPOINT_MS) return false;
+    if (isLast || now - this.#checkpointAt < this.#checkpointMs) return false;
     this.#checkpointAt = now;
     return true;
   }
