@@ -116,9 +116,10 @@ class TrainingRun {
       signal: this.#signal,
       onProgress: (done, total) => this.#report((0.5 * done) / total),
     };
-    const checkpoint = await this.#takeUp(plan, extractorKey(extractor));
+    const digest = planDigest(plan, this.#training.options, extractorKey(extractor));
+    const checkpoint = await this.#takeUp(digest);
     await this.#timed("embeddingMs", () => embedPictures(plan, embedding));
-    const done = await this.#timed("trainingMs", () => this.#fit(plan, embedding, checkpoint));
+    const done = await this.#timed("trainingMs", () => this.#fit(plan, embedding, { digest, checkpoint }));
     const version = await this.#timed("publishMs", () => this.#publish(plan, done, extractor, manifest));
     const results = resultsOf(plan, done.testDecisions);
     return { status: "succeeded", version: version.version, stats: this.stats(), results };
@@ -170,10 +171,9 @@ class TrainingRun {
     return plan;
   }
 
-  /** What an earlier attempt left of the same plan; otherwise nothing is left of it. */
-  async #takeUp(plan: TrainingPlan, extractor: string): Promise<Uint8Array | null> {
+  /** What an earlier attempt left of the same plan; of another one nothing is left. */
+  async #takeUp(digest: Uint8Array): Promise<Uint8Array | null> {
     const { store, now, engine } = this.#context;
-    const digest = planDigest(plan, this.#training.options, extractor);
     const stored = await store.trainings.checkpoint(this.#training.id);
     if (stored && Buffer.compare(stored.subarray(0, digest.length), digest) === 0) {
       this.#lastEpoch = this.#training.lastEpoch?.epoch ?? 0;
@@ -185,7 +185,11 @@ class TrainingRun {
     return null;
   }
 
-  async #fit(plan: TrainingPlan, context: EmbeddingContext, checkpoint: Uint8Array | null): Promise<FitDone> {
+  async #fit(
+    plan: TrainingPlan,
+    context: EmbeddingContext,
+    from: { readonly digest: Uint8Array; readonly checkpoint: Uint8Array | null },
+  ): Promise<FitDone> {
     const { options, model } = this.#training;
     const train = await fitExamples(plan.train, plan.labels.length, context);
     const test = await fitExamples(plan.test, plan.labels.length, context);
@@ -199,11 +203,10 @@ class TrainingRun {
       epochs: options.epochs,
       learningRate: options.learningRate,
       seed: options.seed,
-      checkpoint,
+      checkpoint: from.checkpoint,
     };
-    const digest = planDigest(plan, options, extractorKey(context.extractor));
     for await (const step of this.#context.engine.trainer.fit(request, this.#signal)) {
-      await this.#take(step, digest);
+      await this.#take(step, from.digest);
       if (step.done) return step.done;
     }
     throw new Error("a fit ended before its last epoch");
