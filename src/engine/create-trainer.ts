@@ -1,7 +1,7 @@
 /**
  * The trainer's process: one worker at the system's lowest priority, started when it is first asked for, ended when
  * nobody has asked for a while, replaced when it dies. What is asked of it is done in turns, so that a death is the
- * doing of the one whose turn it was.
+ * doing of the one whose turn it was, or had been just before.
  */
 import { AuspexError } from "../domain/error.ts";
 import type { EngineLog } from "./engine.ts";
@@ -18,7 +18,7 @@ export interface TrainerOptions {
   /** Resident bytes past which the worker is killed. */
   readonly memoryBytes: number;
   readonly loadTimeoutMs: number;
-  /** For everything but loading. */
+  /** Of a worker that serves, as is the one above; for everything but loading. */
   readonly callTimeoutMs: number;
   /** How long the process stays when nobody asks anything of it. */
   readonly idleMs: number;
@@ -43,6 +43,12 @@ const EXAMPLES_SHARE = 0.5;
 /** A turn in which the worker dies is tried once more. */
 const ATTEMPTS_MAX = 2;
 
+/**
+ * A call may take so many times as long as one of a worker that serves: beside busy workers, the lowest priority is
+ * some 3 % of a core.
+ */
+const PATIENCE = 10;
+
 export function createTrainer(options: TrainerOptions): RunningTrainer {
   return new TrainerProcess(options);
 }
@@ -55,6 +61,8 @@ class TrainerProcess implements RunningTrainer {
   #loaded = "";
   #last: Promise<unknown> = Promise.resolve();
   #turns = 0;
+  /** Who had the last turn. */
+  #lastOwner: object | undefined;
   #fits = 0;
   #deaths = 0;
   #idle: NodeJS.Timeout | undefined;
@@ -74,7 +82,7 @@ class TrainerProcess implements RunningTrainer {
   ): Promise<readonly Embedded[]> {
     const request = this.#requestOf(extractor);
     const embed = (some: readonly Uint8Array[]): Promise<readonly Embedded[]> =>
-      this.#inTurn(() => this.#embed(request, some), signal);
+      this.#inTurn(() => this.#embed(request, some), signal, request);
     try {
       return await embed(images);
     } catch (error) {
@@ -103,10 +111,14 @@ class TrainerProcess implements RunningTrainer {
     let { checkpoint } = request;
     let epochs = 0;
     for (let attempt = 1; ; ) {
-      const fit = new OpenFit(request, ++this.#fits, this.#options.callTimeoutMs);
+      const fit = new OpenFit(request, ++this.#fits, this.#options.callTimeoutMs * PATIENCE);
       try {
         for (;;) {
-          const steps = await this.#inTurn(() => fit.go(this.#living(), checkpoint), signal);
+          const steps = await this.#inTurn(
+            (last) => fit.go(this.#living(), checkpoint, last === fit),
+            signal,
+            fit,
+          );
           for (const step of steps) {
             checkpoint = step.checkpoint ?? checkpoint;
             // What another process has said already comes again when this one goes on from before it.
@@ -144,21 +156,21 @@ class TrainerProcess implements RunningTrainer {
 
   async #embed(request: LoadRequest, images: readonly Uint8Array[]): Promise<readonly Embedded[]> {
     await this.#load(request);
-    const { callTimeoutMs } = this.#options;
-    const outcomes = await this.#living().call("embed", { key: request.key, images }, callTimeoutMs);
+    const timeoutMs = this.#options.callTimeoutMs * PATIENCE;
+    const outcomes = await this.#living().call("embed", { key: request.key, images }, timeoutMs);
     return outcomes.map(embeddedOf);
   }
 
   /** Tries twice: a death while a version is loaded is nothing that a picture has done. */
   async #load(request: LoadRequest): Promise<void> {
-    const { loadTimeoutMs } = this.#options;
+    const timeoutMs = this.#options.loadTimeoutMs * PATIENCE;
     for (let attempt = 1; ; attempt++) {
       const worker = this.#living();
       if (this.#loaded === request.key) return;
       try {
-        if (this.#loaded !== "") await worker.call("unload", { key: this.#loaded }, loadTimeoutMs);
+        if (this.#loaded !== "") await worker.call("unload", { key: this.#loaded }, timeoutMs);
         this.#loaded = "";
-        await worker.call("load", request, loadTimeoutMs);
+        await worker.call("load", request, timeoutMs);
         this.#loaded = request.key;
         return;
       } catch (error) {
@@ -168,14 +180,19 @@ class TrainerProcess implements RunningTrainer {
     }
   }
 
-  /** Rejects with `canceled` at once when the signal says so; the turn itself goes on to its end. */
-  #inTurn<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  /**
+   * Rejects with `canceled` at once when the signal says so; the turn itself goes on to its end.
+   * @param work is told who had the turn before
+   */
+  #inTurn<T>(work: (last: object | undefined) => Promise<T>, signal: AbortSignal, owner: object): Promise<T> {
     const ends = AbortSignal.any([signal, this.#closing.signal]);
     this.#turns += 1;
     clearTimeout(this.#idle);
     const mine = this.#last.then(() => {
       ends.throwIfAborted();
-      return work();
+      const last = this.#lastOwner;
+      this.#lastOwner = owner;
+      return work(last);
     });
     this.#last = mine
       .catch(() => undefined)
@@ -223,9 +240,18 @@ class OpenFit {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** One turn. */
-  async go(worker: WorkerProcess, checkpoint: Uint8Array | null): Promise<readonly FitStep[]> {
-    // The other one may have died in somebody else's turn, or been ended for idling.
+  /**
+   * One turn.
+   * @param isAgain nobody else had one since the last
+   */
+  async go(
+    worker: WorkerProcess,
+    checkpoint: Uint8Array | null,
+    isAgain: boolean,
+  ): Promise<readonly FitStep[]> {
+    const death = this.#worker?.death;
+    // It may have died right after its answer, of what it had just done, and not have been ended for idling.
+    if (isAgain && death && death.kind !== "closed") throw new WorkerDied(death);
     if (this.#worker !== worker) await this.#open(worker);
     return worker.call("fitRun", { id: this.#id, checkpoint, forMs: FIT_TURN_MS }, this.#timeoutMs);
   }

@@ -79,6 +79,9 @@ export interface WorkerProcess {
 /** Longest time from the fork to "up": imports, 0.3 s when nothing else runs. */
 const START_TIMEOUT_MS = 30_000;
 
+/** The same for a process that has to wait until others do nothing. */
+const NICE_START_TIMEOUT_MS = 300_000;
+
 interface Pending {
   readonly resolve: (answer: Calls[CallKind]["answer"]) => void;
   readonly reject: (error: Error) => void;
@@ -106,7 +109,7 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, nic
   });
   if (niceness > 0 && child.pid !== undefined) makeNice(child.pid, niceness, log);
   forwardOutput(child, log);
-  return new ForkedWorker(child, log);
+  return new ForkedWorker(child, log, niceness > 0 ? NICE_START_TIMEOUT_MS : START_TIMEOUT_MS);
 }
 
 /** Before the process has begun to start threads, which inherit it. */
@@ -140,11 +143,11 @@ class ForkedWorker implements WorkerProcess {
   #death: Death | undefined;
   #killedFor: Death | undefined;
 
-  constructor(child: ChildProcess, log: EngineLog) {
+  constructor(child: ChildProcess, log: EngineLog, startTimeoutMs: number) {
     this.#child = child;
     this.pid = child.pid ?? 0;
-    const slow: Death = { kind: "timeout", afterMs: START_TIMEOUT_MS };
-    this.#startTimer = setTimeout(() => this.kill(slow), START_TIMEOUT_MS);
+    const slow: Death = { kind: "timeout", afterMs: startTimeoutMs };
+    this.#startTimer = setTimeout(() => this.kill(slow), startTimeoutMs);
     // Nobody may be waiting for it yet.
     this.#up.promise.catch(() => undefined);
     child.on("message", (message: FromWorker) => this.#receive(message));
