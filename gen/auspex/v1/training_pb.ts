@@ -158,7 +158,7 @@ export type Training = Message<"auspex.v1.Training"> & {
   options?: TrainingOptions | undefined;
 
   /**
-   * Set when it has ended.
+   * Set when it has succeeded or failed.
    *
    * @generated from field: auspex.v1.TrainingStats stats = 13;
    */
