@@ -106,6 +106,23 @@ describe("readManifest", () => {
     ]);
   });
 
+  it("has a backbone by its version, and then no embedding of its own", () => {
+    const on = (backbone: unknown, more: object = {}) => complaints({ ...PICTURE, backbone, ...more });
+    expect(on("auspex/mobilenet:1")).toEqual([]);
+    for (const wrong of [
+      "",
+      "auspex/mobilenet",
+      "mobilenet:1",
+      "auspex/mobilenet:0",
+      "auspex/mobilenet:latest",
+    ])
+      expect(on(wrong)).toEqual(["backbone: must be owner/name:version"]);
+    expect(on(1)).toEqual(["backbone: must be string,null"]);
+    expect(on("auspex/mobilenet:1", { embedding: "pool" })).toEqual([
+      "embedding: is the backbone's own, and not to be named here",
+    ]);
+  });
+
   it("fills in what a detector leaves out", () => {
     expect(readManifest(JSON.stringify(DETECTOR)).detection).toEqual({
       boxes: "b",

@@ -3,12 +3,13 @@
  * the last of them.
  */
 import type { LoadRequest, ModelSource } from "../protocol.ts";
-import { onBackbone } from "./head.ts";
-import type { LoadedModel } from "./runtime.ts";
+import { type Backbone, onBackbone } from "./head.ts";
+import type { HostTensor, LoadedModel } from "./runtime.ts";
 import type { Choice, Runtimes } from "./runtimes.ts";
 
 interface Shared {
   readonly choice: Promise<Choice>;
+  readonly samples: Map<string, HostTensor>;
   uses: number;
 }
 
@@ -30,17 +31,18 @@ export class LoadedModels {
     const backbone = await this.#share(source);
     try {
       const head = await this.#runtimes.load(folder, manifest, this.#pinned);
-      return { ...backbone, model: composed(backbone.model, source.key, head.model) };
+      return { ...backbone, model: composed({ ...backbone, key: source.key }, head.model) };
     } catch (error) {
       backbone.model.dispose();
       throw error;
     }
   }
 
-  async #share({ key, digest, folder, manifest }: ModelSource): Promise<Choice> {
+  async #share({ key, digest, folder, manifest }: ModelSource): Promise<Choice & Pick<Shared, "samples">> {
     const id = `${key} ${digest}`;
     const shared = this.#shared.get(id) ?? {
       choice: this.#runtimes.load(folder, manifest, this.#pinned),
+      samples: new Map(),
       uses: 0,
     };
     this.#shared.set(id, shared);
@@ -55,7 +57,7 @@ export class LoadedModels {
       const dispose = once(() => {
         if (release()) choice.model.dispose();
       });
-      return { ...choice, model: { ...choice.model, dispose } };
+      return { ...choice, model: { ...choice.model, dispose }, samples: shared.samples };
     } catch (error) {
       release();
       throw error;
@@ -63,9 +65,9 @@ export class LoadedModels {
   }
 }
 
-function composed(backbone: LoadedModel, key: string, head: LoadedModel): LoadedModel {
+function composed(backbone: Backbone, head: LoadedModel): LoadedModel {
   try {
-    return onBackbone(backbone, key, head);
+    return onBackbone(backbone, head);
   } catch (error) {
     head.dispose();
     throw error;

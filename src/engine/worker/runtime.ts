@@ -25,6 +25,8 @@ export interface LoadedModel {
    * none, or the model has none of that name. Takes and rejects as `run` does.
    */
   readonly embed?: ((inputs: HostTensors) => Promise<HostTensor>) | undefined;
+  /** What `run` does, where inputs come again: a first run asks for the same of every head on a backbone. */
+  readonly tryRun?: (inputs: HostTensors) => Promise<HostTensors>;
   dispose(): void;
 }
 
