@@ -91,7 +91,10 @@ export interface ModelRegistry {
     readonly files: Readonly<Record<string, Uint8Array>>;
     readonly signal: AbortSignal;
   }): Promise<ModelVersion>;
-  /** Takes the version out of service and deletes its folder. False when there is none. */
+  /**
+   * Takes the version out of service and deletes its folder. False when there is none. Rejects with
+   * `permission_denied` for the catalogue's, with `failed_precondition` when it is the backbone of another.
+   */
   remove(owner: string, name: string, version: number): Promise<boolean>;
 }
 

@@ -64,14 +64,18 @@ export interface FitDone {
 export interface Trainer {
   /**
    * One outcome for each picture, in their order. Rejects with AuspexError: `not_found` when the version is not
-   * ready, `failed_precondition` when it names no embedding, `canceled`, `internal` when its worker died.
+   * ready, `failed_precondition` when it names no embedding, `canceled`, `unavailable` when the engine closes,
+   * `internal` when its worker died whatever the picture. A picture that it dies with twice fails alone.
    */
   embed(
     extractor: Extractor,
     images: readonly Uint8Array[],
     signal: AbortSignal,
   ): Promise<readonly Embedded[]>;
-  /** Rejects as `embed` does. Leaving the loop, or the signal, ends the fit. */
+  /**
+   * Rejects as `embed` does, with `internal` when its worker died twice, and with `resource_exhausted` when the
+   * examples would not fit into its memory. Leaving the loop, or the signal, ends the fit.
+   */
   fit(request: FitRequest, signal: AbortSignal): AsyncIterable<FitStep>;
 }
 
