@@ -744,7 +744,8 @@ export const ModelService: GenService<{
     output: typeof PublishModelVersionResponseSchema;
   },
   /**
-   * Removes a version from service and deletes its files. Predictions already made keep naming it.
+   * Removes a version from service and deletes its files. Predictions already made keep naming it. FAILED_PRECONDITION
+   * while it is the backbone of another version.
    *
    * @generated from rpc auspex.v1.ModelService.DeleteModelVersion
    */
