@@ -29,6 +29,8 @@ export interface TrainingContext {
   /** `owner/name` of the model whose embeddings are learned from. */
   readonly featureExtractor: string;
   readonly examplesMax: number;
+  /** Aborted when the server stops. */
+  readonly stopping: AbortSignal;
   /** Told after each commit. */
   readonly onChange: (id: string) => void;
   readonly log: EngineLog;
@@ -218,7 +220,9 @@ class TrainingRun {
     this.#earlyStopped = done?.earlyStopped ?? false;
     // From the last epoch there is nothing to go on to: it comes again from the checkpoint before.
     if (checkpoint && !done) this.#checkpoint = Buffer.concat([digest, checkpoint]);
-    await this.#report(0.5 + (0.5 * epoch) / this.#training.options.epochs, done !== null);
+    // A checkpoint is there to be written.
+    const always = done !== null || this.#checkpoint !== undefined;
+    await this.#report(0.5 + (0.5 * epoch) / this.#training.options.epochs, always);
   }
 
   async #publish(
@@ -227,7 +231,7 @@ class TrainingRun {
     extractor: Extractor,
     { picture }: Manifest,
   ): Promise<ModelVersion> {
-    const { engine } = this.#context;
+    const { engine, stopping } = this.#context;
     const { model, name, id } = this.#training;
     const ref = parseModelRef(model.name);
     if (!ref) throw new Error(`${model.name} is no model's name`);
@@ -242,9 +246,10 @@ class TrainingRun {
     };
     const files = { ...done.files, "auspex.json": Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`) };
     const { owner, name: modelName } = ref;
+    // A cancel is not to interrupt it: what was half published could not be found to be taken back.
     const version =
       publishedBy(engine, this.#training) ??
-      (await engine.models.publish({ owner, name: modelName, files, signal: this.#signal }));
+      (await engine.models.publish({ owner, name: modelName, files, signal: stopping }));
     if (version.state.kind === "ready") return version;
     const why = version.state.kind === "failed" ? version.state.reason : "it is being loaded";
     await withdraw(engine, this.#training);

@@ -12,7 +12,7 @@ const TOO_MANY_ATTEMPTS = `The server went down ${ATTEMPTS_MAX} times while it r
 /** After storage or engine were out of order. */
 const RETRY_MS = 5_000;
 
-export interface TrainingRunnerOptions extends TrainingContext {
+export interface TrainingRunnerOptions extends Omit<TrainingContext, "stopping"> {
   /** That run at once. */
   readonly trainings: number;
 }
@@ -111,7 +111,7 @@ export function createTrainingRunner(options: TrainingRunnerOptions): TrainingRu
   }
 
   async function runOnce(training: Training, signal: AbortSignal): Promise<void> {
-    const end = await runTraining(options, training, signal);
+    const end = await runTraining({ ...options, stopping: closing.signal }, training, signal);
     if (await store.trainings.settle({ running: training, now: now(), end })) {
       onChange(training.id);
       log.info({ training: training.id, model: training.model.name, ...end.stats }, `training ${end.status}`);
@@ -151,6 +151,8 @@ export function createTrainingRunner(options: TrainingRunnerOptions): TrainingRu
       closing.abort();
       clearTimeout(timer);
       await pulled;
+      // Claimed, and never begun.
+      for (const training of claimed.splice(0)) await store.trainings.giveBack(training);
       for (const { abort } of running.values()) abort.abort();
       await Promise.all([...running.values()].map(({ done }) => done));
     },

@@ -5,13 +5,14 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Training, TrainingStatus } from "../../gen/auspex/v1/training_pb.ts";
 import { startServer, type TestServer, until } from "../harness.ts";
 import { drawPicture, zipOf, zipOfShapes } from "../pictures.ts";
+import { childrenOf, isAlive } from "../processes.ts";
 import { predict, start, succeeded, trainingClients, upload, watched } from "../training-client.ts";
 
 const PICTURES = 64;
@@ -62,14 +63,14 @@ async function dataFolder(): Promise<string> {
 /** Begins a training and kills its server once the moment has come; answers the training as it was begun. */
 async function killedAt(
   dataDir: string,
-  moment: (training: Training) => boolean | Promise<boolean>,
+  moment: (training: Training, server: TestServer) => boolean | Promise<boolean>,
 ): Promise<Training> {
   await using server = await startServer({ dataDir });
   const clients = trainingClients(server);
   const { id } = await upload(clients, zip);
   const training = await start(clients, id, OPTIONS);
   await until(async () => {
-    if (await moment(training)) return true;
+    if (await moment(training, server)) return true;
     const { status } = query(dataDir, "select status from training");
     if (status !== "queued" && status !== "running") throw new Error(`the moment has passed: ${status}`);
     return false;
@@ -77,6 +78,29 @@ async function killedAt(
   await server.kill();
   expect(query(dataDir, "select status from training")).toEqual({ status: "running" });
   return training;
+}
+
+/**
+ * Lets a server's trainer, the one child of the lowest priority, run for a tenth of the time: its epochs are otherwise
+ * over before anybody can look. Answers the end of that.
+ */
+function slowed(server: TestServer): Disposable {
+  const pid = childrenOf(server.process.pid ?? 0).find((child) => getPriority(child) === 19);
+  if (pid === undefined) throw new Error("there is no trainer");
+  const signal = (name: NodeJS.Signals): void => void (isAlive(pid) && process.kill(pid, name));
+  let beat = 0;
+  const timer = setInterval(() => {
+    beat = (beat + 1) % 10;
+    if (beat === 0) signal("SIGCONT");
+    if (beat === 1) signal("SIGSTOP");
+  }, 5);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      // It ends with its server, which it cannot see while it stands still.
+      signal("SIGCONT");
+    },
+  };
 }
 
 /** The next server ends it, and nothing tells that it was ever disturbed but its revision. */
@@ -123,11 +147,16 @@ describe("F37: kill -9 of a training", () => {
 
   test("in its epochs: it goes on from its checkpoint", async () => {
     const dataDir = await dataFolder();
-    // A checkpoint begins with the plan's digest of 32 bytes, which alone is none yet.
-    const training = await killedAt(
-      dataDir,
-      () => count(dataDir, "training where length(checkpoint) > 32") > 0,
-    );
+    using slow = new DisposableStack();
+    let isSlow = false;
+    const training = await killedAt(dataDir, (_, server) => {
+      if (!isSlow && count(dataDir, "embedding") === PICTURES) {
+        slow.use(slowed(server));
+        isSlow = true;
+      }
+      // A checkpoint begins with the plan's digest of 32 bytes, which alone is none yet.
+      return count(dataDir, "training where length(checkpoint) > 32") > 0;
+    });
     const epochs = count(dataDir, "epoch");
     expect(epochs).toBeGreaterThan(0);
     expect(epochs).toBeLessThan(undisturbed.training.stats?.epochs ?? 0);

@@ -32,8 +32,13 @@ const DECAY_PER_NUMBER = 0.1;
  */
 const NOMINAL_WIDTH = 1024;
 
-/** A checkpoint costs a copy of the weights and a write to the store. */
-const CHECKPOINT_MS = 2000;
+/**
+ * A checkpoint costs a copy of the weights and a write to the store: of ten labels' 120 KB ten times a second, of 250
+ * labels' 3 MB every two seconds.
+ */
+const CHECKPOINT = { leastMs: 100, bytesPerMs: 1500 } as const;
+/** Of each weight: itself and Adam's two moments, float32. */
+const STATE_BYTES = 3 * 4;
 
 export class Fit {
   readonly #core: typeof tf;
@@ -46,11 +51,12 @@ export class Fit {
   readonly #checkpointMs: number;
   #checkpointAt = performance.now();
 
-  /** @param checkpointMs that lie between two checkpoints, at least */
-  constructor(core: typeof tf, plan: FitPlan, checkpointMs = CHECKPOINT_MS) {
+  /** @param checkpointMs that lie between two checkpoints, at least; by their size when it is not given */
+  constructor(core: typeof tf, plan: FitPlan, checkpointMs?: number) {
     this.#core = core;
     this.#plan = plan;
-    this.#checkpointMs = checkpointMs;
+    const bytes = (plan.width + 1) * plan.labels.length * STATE_BYTES;
+    this.#checkpointMs = checkpointMs ?? Math.max(CHECKPOINT.leastMs, bytes / CHECKPOINT.bytesPerMs);
     this.#shape = { width: plan.width, classes: plan.labels.length, activation: plan.activation };
     this.#data = new FitData(plan);
     this.#hash = createHash("sha256").update(JSON.stringify({ ...plan, id: 0 }));
