@@ -207,7 +207,8 @@ describe("the trainer of an engine", () => {
   it("gives a fit up when its worker dies again", async () => {
     const { trainer } = fixture.engine;
     const pids = new Set<number>();
-    const fit = all(trainer.fit(longRequest(), signal), async () => {
+    // More epochs than two turns end, wherever the second one begins.
+    const fit = all(trainer.fit({ ...longRequest(), epochs: 1000 }, signal), async () => {
       // One turn may end several epochs.
       const pid = await trainerPid().catch(() => undefined);
       if (pid === undefined) return;
