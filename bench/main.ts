@@ -10,8 +10,9 @@ import { mlpCreate } from "./rows/mlp-create.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
 import { runtimes } from "./rows/runtimes.ts";
+import { training } from "./rows/training.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training];
 
 const HELP = `npm run bench -- [options]
 

@@ -37,7 +37,7 @@ function createLoop(): Loop {
     async run({ folder, image, batch, seconds }) {
       loading ??= load(folder);
       const version = await loading;
-      const items = Array.from({ length: batch }, () => ({ image, topK: 5 }));
+      const items = Array.from({ length: batch }, () => ({ image, topK: 5, minScore: 0 }));
       const times: number[] = [];
       const until = performance.now() + seconds * 1000;
       for (let began = performance.now(); began < until; ) {

@@ -37,6 +37,8 @@ export async function pull(entries: readonly Entry[], options: PullOptions): Pro
         await pullOne(entry, folder, archives, options.cacheDir);
         return { kind: "pulled", entry, folder };
       } catch (error) {
+        // Another run may have been faster, and have removed the archive afterwards.
+        if (await isPulled(entry, options.cacheDir)) return { kind: "already", entry, folder };
         return { kind: "failed", entry, reason: error instanceof Error ? error.message : String(error) };
       }
     }),
@@ -89,12 +91,25 @@ async function pullOne(
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
     readManifestFile(text);
     await writeFile(join(staged, MANIFEST_FILE), text);
-    // What is there is not whole (see isPulled): an interrupted copy, or made from an older entry.
-    await rm(folder, { recursive: true, force: true });
     await mkdir(dirname(folder), { recursive: true });
-    await rename(staged, folder);
+    await publish(staged, folder, () => isPulled(entry, cacheDir));
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Renames into place. What is there already stays when it is whole: another run was faster, and may be serving it. */
+async function publish(staged: string, folder: string, isWhole: () => Promise<boolean>): Promise<void> {
+  try {
+    await rename(staged, folder);
+  } catch (error) {
+    const isTaken =
+      error instanceof Error && "code" in error && /^(?:ENOTEMPTY|EEXIST|EPERM)$/.test(String(error.code));
+    if (!isTaken) throw error;
+    if (await isWhole()) return;
+    // An interrupted copy, or made from an older entry.
+    await rm(folder, { recursive: true, force: true });
+    await rename(staged, folder);
   }
 }
 

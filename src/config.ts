@@ -1,238 +1,19 @@
 /**
- * Every setting and every limit: its name, default, unit and reason in one table. `readConfig` makes a complete
- * configuration of the environment or names everything that is wrong with it at once; nobody else reads the
- * environment. `--help` is printed from the same table.
+ * The server's configuration: `readConfig` makes a complete one of the environment and the table of settings, or names
+ * everything that is wrong with it at once; nobody else reads the environment. `--help` is printed from the same table.
  */
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
-import { RUNTIMES } from "./domain/model.ts";
-import { duration, flag, integer, list, type Parse, size, text } from "./setting.ts";
-
-interface Setting<T> {
-  readonly default: T;
-  readonly parse: Parse<T>;
-  /** How the default reads in --help where it is computed. */
-  readonly shown?: string;
-  readonly help: string;
-}
-
-const runtime: Parse<string> = (value) => {
-  if (value !== "auto" && !RUNTIMES.some((name) => name === value)) {
-    throw new Error(`must be auto or one of ${RUNTIMES.join(", ")}, not ${JSON.stringify(value)}`);
-  }
-  return value;
-};
-
-/** `name:key,…` → name by key. */
-const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
-  const keys = new Map<string, string>();
-  for (const item of list(value)) {
-    const match = /^([a-z0-9][a-z0-9._-]{0,63}):(.{16,256})$/.exec(item);
-    if (!match?.[1] || !match[2]) {
-      throw new Error(
-        "must be name:key pairs separated by commas, names of a-z, 0-9, -, _ and ., keys of 16 to 256 characters",
-      );
-    }
-    if (match[1] === "auspex") throw new Error("the name auspex is the catalogue's own");
-    if (keys.has(match[2])) throw new Error(`names ${keys.get(match[2])} and ${match[1]} share one key`);
-    keys.set(match[2], match[1]);
-  }
-  return keys;
-};
-
-const rate: Parse<number | undefined> = (value) =>
-  value === "off" ? undefined : integer(1, 10_000_000)(value);
-
-const DAY_MS = 86_400_000;
-const GIB = 1024 ** 3;
-const CORES = availableParallelism();
-
-const SETTINGS = {
-  HOST: { default: "127.0.0.1", parse: text, help: "address that both listeners bind" },
-  HTTP_PORT: {
-    default: 8080,
-    parse: integer(0, 65535),
-    help: "Connect, gRPC-Web, REST, health and metrics; 0 takes a free one",
-  },
-  GRPC_PORT: { default: 50051, parse: integer(0, 65535), help: "gRPC; 0 takes a free one" },
-  DATA_DIR: {
-    default: "./data",
-    parse: text,
-    help: "folder of the database, pictures and the server's own secrets",
-  },
-  MODELS_DIR: {
-    default: "",
-    parse: text,
-    shown: "<data>/models",
-    help: "folder of models, <owner>/<name>/<version>/",
-  },
-  CATALOGUE: {
-    default: true,
-    parse: flag,
-    help: "serve the pulled catalogue models beside the models folder",
-  },
-  API_KEYS: {
-    default: new Map<string, string>() as ReadonlyMap<string, string>,
-    parse: apiKeys,
-    shown: "unset",
-    help: "name:key,… ; unset, the server is open, which it refuses to be on a non-loopback address",
-  },
-  INSECURE: { default: false, parse: flag, help: "1 allows an open server on a non-loopback address" },
-  TLS_CERT: {
-    default: "",
-    parse: text,
-    shown: "unset",
-    help: "PEM file; with TLS_KEY both listeners speak TLS only",
-  },
-  TLS_KEY: { default: "", parse: text, shown: "unset", help: "PEM file" },
-  TLS_CLIENT_CA: {
-    default: "",
-    parse: text,
-    shown: "unset",
-    help: "PEM file; clients must then present a certificate it signed",
-  },
-  CORS_ORIGINS: {
-    default: [] as readonly string[],
-    parse: list,
-    shown: "loopback origins",
-    help: "browser origins allowed to call, comma-separated; * for any",
-  },
-  EGRESS_ALLOW: {
-    default: [] as readonly string[],
-    parse: list,
-    shown: "unset",
-    help: "CIDRs and host names, each with :port or without, that picture URLs and webhooks may reach besides public addresses",
-  },
-  RATE_LIMIT: {
-    default: 10_000 as number | undefined,
-    parse: rate,
-    help: "predictions created per second and principal, on all transports together; off for none",
-  },
-  WORKERS: {
-    default: CORES,
-    parse: integer(1, 256),
-    shown: "cores",
-    help: "worker processes that run models",
-  },
-  THREADS: {
-    default: 0,
-    parse: integer(0, 256),
-    shown: "cores ÷ workers",
-    help: "threads that one model runs on in a worker, at least 1; workers × threads may not exceed the cores (tfjs-wasm has 1)",
-  },
-  RUNTIME: { default: "auto", parse: runtime, help: `auto (best first) or one of ${RUNTIMES.join(", ")}` },
-  BATCH_MAX: {
-    default: 0,
-    parse: integer(0, 1024),
-    shown: "the model's own",
-    help: "overrides every model's batch maximum; 1 switches batching off",
-  },
-  BATCH_DELAY: {
-    default: 0,
-    parse: duration(0, 1000),
-    shown: "0ms",
-    help: "a batch that is not full may wait this long for more, deadlines or not, where auspex.json says nothing else; 0ms: a free worker takes what there is",
-  },
-  QUEUE_MAX: {
-    default: 100_000,
-    parse: integer(1, 10_000_000),
-    help: "unfinished predictions; past it creation is refused (bounds disk and the wait)",
-  },
-  RETENTION: {
-    default: 7 * DAY_MS,
-    parse: duration(1000, 3650 * DAY_MS),
-    shown: "7d",
-    help: "finished predictions are deleted after this",
-  },
-  LEASE: {
-    default: 10_000,
-    parse: duration(200, 600_000),
-    shown: "10s",
-    help: "a prediction whose server is gone runs again after this",
-  },
-  RUN_MAX: {
-    default: 1_800_000,
-    parse: duration(100, DAY_MS),
-    shown: "30m",
-    help: "a prediction that runs longer fails",
-  },
-  BATCH_TIMEOUT: {
-    default: 60_000,
-    parse: duration(100, DAY_MS),
-    shown: "60s",
-    help: "a worker that is silent for this long in one batch is killed and replaced",
-  },
-  LOAD_TIMEOUT: {
-    default: 60_000,
-    parse: duration(100, 3_600_000),
-    shown: "60s",
-    help: "a model version that takes longer to load and warm up is marked failed",
-  },
-  WORKER_MEMORY: {
-    default: 2 * GIB,
-    parse: size(64 * 1024 ** 2, 1024 * GIB),
-    shown: "2GiB",
-    help: "resident bytes past which a worker is killed and replaced",
-  },
-  WAIT_MAX: {
-    default: 60_000,
-    parse: duration(0, 600_000),
-    shown: "60s",
-    help: "longest time that a create holds its answer",
-  },
-  DRAIN: {
-    default: 25_000,
-    parse: duration(0, 600_000),
-    shown: "25s",
-    help: "time that SIGTERM gives running calls (below the 30 s that orchestrators give)",
-  },
-  MAX_BODY_BYTES: {
-    default: 50 * 1024 ** 2,
-    parse: size(1024, GIB),
-    shown: "50MiB",
-    help: "one request on any transport, after decompression",
-  },
-  MAX_HEADER_BYTES: {
-    default: 16 * 1024,
-    parse: size(1024, 1024 ** 2),
-    shown: "16KiB",
-    help: "request headers together over HTTP (over gRPC 64 KiB, which is Node's own limit)",
-  },
-  MAX_PIXELS: {
-    default: 50_000_000,
-    parse: integer(1, 1_000_000_000),
-    help: "width × height of a picture, checked from its header (bounds memory: 3 bytes a pixel)",
-  },
-  MAX_TENSOR_ELEMENTS: {
-    default: 16_777_216,
-    parse: integer(1, 2 ** 31),
-    help: "elements of all tensors of one request (64 MiB of float32)",
-  },
-  MAX_JSON_DEPTH: {
-    default: 32,
-    parse: integer(2, 45),
-    help: "levels of nesting in a JSON input (protobuf takes two of its own 100 for each)",
-  },
-  MAX_JSON_VALUES: {
-    default: 1_000_000,
-    parse: integer(1000, 100_000_000),
-    help: "values in one JSON body (each takes the main thread about a microsecond)",
-  },
-  MAX_STREAMS: { default: 128, parse: integer(1, 100_000), help: "concurrent calls per HTTP/2 connection" },
-  MAX_WATCHES: {
-    default: 10_000,
-    parse: integer(1, 1_000_000),
-    help: "watch streams at once, all connections (each costs a few KiB)",
-  },
-  LOG_LEVEL: { default: "info", parse: text, help: "trace, debug, info, warn, error or silent" },
-} as const satisfies Record<string, Setting<never> | Setting<unknown>>;
+import type { Parse } from "./setting.ts";
+import { CORES, SETTINGS, type Setting } from "./setting-table.ts";
 
 type Name = keyof typeof SETTINGS;
 type Values = { readonly [K in Name]: (typeof SETTINGS)[K] extends { parse: Parse<infer T> } ? T : never };
 
 /** All settings, complete. Paths are absolute, THREADS is at least 1; TLS files are read. */
 export interface Config extends Values {
+  /** Without keys and accounts everybody is its one principal. */
+  readonly open: boolean;
   readonly tls: Tls | undefined;
 }
 
@@ -255,6 +36,10 @@ export class ConfigError extends Error {
 const PREFIX = "AUSPEX_";
 /** Read by scripts and the catalogue, not by the server. */
 const FOREIGN = new Set(["AUSPEX_SKIP_MODELS"]);
+
+function isOpen({ API_KEYS, ACCOUNTS_FILE }: Values): boolean {
+  return API_KEYS.size === 0 && ACCOUNTS_FILE === undefined;
+}
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
@@ -281,10 +66,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const config = values as unknown as Values;
   let tls: Tls | undefined;
   if (complaints.length === 0) {
-    if (!isLoopback(config.HOST) && config.API_KEYS.size === 0 && !config.INSECURE) {
+    if (!isLoopback(config.HOST) && isOpen(config) && !config.INSECURE) {
       complaints.push(
-        `${PREFIX}HOST is ${config.HOST}, where others can reach the server, and ${PREFIX}API_KEYS is unset: ` +
-          `set keys (name:key,…), or ${PREFIX}INSECURE=1 to serve everybody`,
+        `${PREFIX}HOST is ${config.HOST}, where others can reach the server, and neither ${PREFIX}API_KEYS nor ` +
+          `${PREFIX}ACCOUNTS_FILE is set: set keys (name:key,…), or ${PREFIX}INSECURE=1 to serve everybody`,
       );
     }
     const threads = config.WORKERS * config.THREADS;
@@ -301,6 +86,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const dataDir = resolve(config.DATA_DIR);
   return {
     ...config,
+    open: isOpen(config),
     THREADS: config.THREADS || Math.max(1, Math.floor(CORES / config.WORKERS)),
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),

@@ -4,9 +4,14 @@ import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import { createServices } from "./services/create-services.ts";
 import type { Store } from "./store/store.ts";
+import type { Dialect } from "./transports/dialect.ts";
+import { einsteinPrediction } from "./transports/dialects/einstein-prediction.ts";
+import { einsteinVision } from "./transports/dialects/einstein-vision.ts";
 import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
 import { startGrpc } from "./transports/grpc.ts";
 import { startHttp } from "./transports/http.ts";
+
+const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction];
 
 export interface Doors {
   readonly httpPort: number;
@@ -31,8 +36,9 @@ export async function openDoors({ config, log, store, engine }: DoorsOptions): P
     webhookBodies: { wriftai: (prediction) => JSON.stringify(renderPrediction(prediction)) },
     log,
   });
+  const dialects = DIALECTS.filter(({ name }) => config.DIALECTS.some((served) => served === name));
   const grpc = await startGrpc({ services, config, log });
-  const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects: [wriftai] });
+  const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects });
   services.start();
   return {
     httpPort: http.port,

@@ -69,6 +69,12 @@ async function openBoth(config: Config, log: Logger): Promise<[Store, Engine]> {
   }
 }
 
+function access({ open, API_KEYS, ACCOUNTS_FILE }: Config): string {
+  if (open) return "open: no credentials are asked for";
+  const { bySubject, secrets } = ACCOUNTS_FILE ?? { bySubject: new Map(), secrets: new Map() };
+  return `${API_KEYS.size} API keys, ${bySubject.size} subjects of accounts, ${secrets.size} secrets`;
+}
+
 type Ports = Pick<Server, "httpPort" | "grpcPort">;
 
 function banner(config: Config, ports: Ports, store: Store, engine: Engine): string {
@@ -91,10 +97,7 @@ function banner(config: Config, ports: Ports, store: Store, engine: Engine): str
       "workers",
       `${engine.stats().workers}, of ${config.THREADS} ${config.THREADS === 1 ? "thread" : "threads"}`,
     ],
-    [
-      "access",
-      config.API_KEYS.size > 0 ? `${config.API_KEYS.size} API keys` : "open: no credentials are asked for",
-    ],
+    ["access", access(config)],
     ...(models.length > 0
       ? models
       : ["none yet: put one into the models folder, or npm run models -- pull auspex/mobilenet"]

@@ -62,3 +62,45 @@ export function size(min: number, max: number): Parse<number> {
     return bytes;
   };
 }
+
+/** `name:key,…` → name by key. */
+export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
+  const keys = new Map<string, string>();
+  for (const item of list(value)) {
+    const match = /^([a-z0-9][a-z0-9._-]{0,63}):(.{16,256})$/.exec(item);
+    if (!match?.[1] || !match[2]) {
+      throw new Error(
+        "must be name:key pairs separated by commas, names of a-z, 0-9, -, _ and ., keys of 16 to 256 characters",
+      );
+    }
+    if (match[1] === "auspex") throw new Error("the name auspex is the catalogue's own");
+    if (keys.has(match[2])) throw new Error(`names ${keys.get(match[2])} and ${match[1]} share one key`);
+    keys.set(match[2], match[1]);
+  }
+  return keys;
+};
+
+/** A text of so many characters. */
+export function within(min: number, max: number): Parse<string> {
+  return (value) => {
+    if (value.length < min || value.length > max) throw new Error(`must have ${min} to ${max} characters`);
+    return value;
+  };
+}
+
+/** A whole number from 1, or `off` for no limit. */
+export function limitOrOff(max: number): Parse<number | undefined> {
+  return (value) => (value === "off" ? undefined : integer(1, max)(value));
+}
+
+/** Names of a list, each once, separated by commas; `none` for none of them. */
+export function someOf<T extends string>(known: readonly T[]): Parse<readonly T[]> {
+  return (value) => {
+    const names = value === "none" ? [] : list(value);
+    const unknown = names.find((name) => !known.some((one) => one === name));
+    if (unknown !== undefined) {
+      throw new Error(`must be none or some of ${known.join(", ")}, not ${JSON.stringify(unknown)}`);
+    }
+    return known.filter((name) => names.includes(name));
+  };
+}

@@ -38,6 +38,10 @@ test.each([
   ["AUSPEX_RATE_LIMIT", "off", "0"],
   ["AUSPEX_API_KEYS", "a:0123456789abcdef", "a:0123456789abcde"],
   ["AUSPEX_INSECURE", "yes", "maybe"],
+  ["AUSPEX_JWT_SECRET", "s".repeat(32), "s".repeat(31)],
+  ["AUSPEX_JWT_SECRET", "s".repeat(1024), "s".repeat(1025)],
+  ["AUSPEX_MONTHLY_QUOTA", "off", "0"],
+  ["AUSPEX_MONTHLY_QUOTA", "1000000000", "1000000001"],
 ])("%s: %s is in, %s is out", (name, inside, outside) => {
   expect(complaints({ [name]: inside })).toEqual([]);
   expect(complaints({ [name]: outside }).join()).toContain(name);
@@ -85,6 +89,14 @@ test("API keys: the catalogue's name and a shared key are refused", () => {
   expect(complaints({ AUSPEX_API_KEYS: "a:0123456789abcdef,b:0123456789abcdef" })).toHaveLength(1);
 });
 
+test("dialects: all, some in any order, or none; never one that there is not", () => {
+  const served = (text: string) => readConfig({ AUSPEX_DIALECTS: text }).DIALECTS;
+  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction"]);
+  expect(served("einstein-vision, wriftai")).toEqual(["wriftai", "einstein-vision"]);
+  expect(served("none")).toEqual([]);
+  expect(complaints({ AUSPEX_DIALECTS: "einstein" }).join()).toContain('"einstein"');
+});
+
 test("a certificate without its key is refused", () => {
   expect(complaints({ AUSPEX_TLS_CERT: import.meta.filename }).join()).toContain("AUSPEX_TLS_KEY");
 });
@@ -94,6 +106,6 @@ test("unknown settings are refused, so that a typing error cannot pass", () => {
 });
 
 test("help names every setting", () => {
-  for (const name of Object.keys(readConfig({})))
-    if (name !== "tls") expect(helpText()).toContain(`AUSPEX_${name}`);
+  const names = Object.keys(readConfig({})).filter((name) => name === name.toUpperCase());
+  for (const name of names) expect(helpText()).toContain(`AUSPEX_${name}`);
 });

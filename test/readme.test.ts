@@ -24,3 +24,42 @@ test("every call under “Call it” answers zebra", async () => {
     expect(stdout.toLowerCase()).toContain("succeeded");
   }
 });
+
+test("the calls under “Einstein Prediction” end with a zebra", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = /^## Einstein Prediction$(.*?)^## /ms.exec(readme)?.[1] ?? "";
+  const code = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text]) => text).join("");
+  await using server = await startServer();
+  const script = code.replaceAll("127.0.0.1:8080", new URL(server.url).host);
+  const { stdout } = await run("bash", ["-euc", script], { cwd: ROOT });
+  expect(stdout).toContain('"status":null');
+  expect(stdout).toContain("zebra");
+  expect(stdout).toContain("succeeded");
+});
+
+test("the calls under “Teach it your own pictures” train and predict, by curl and by gRPC alone", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = /^## Teach it your own pictures$(.*?)^## /ms.exec(readme)?.[1] ?? "";
+  const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
+  const overGrpc = blocks.pop() ?? "";
+  await using server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1" } });
+  const byCurl = blocks.join("").replaceAll("127.0.0.1:8080", new URL(server.url).host);
+  const { stdout } = await run("bash", ["-euc", byCurl], { cwd: ROOT });
+  const [metrics, ...predictions] = stdout.split(/(?<=})(?={)/).map((text) => JSON.parse(text));
+  expect(metrics.metricsData.labels).toEqual(["circle", "square"]);
+  const [byUrl, byFile, byBase64, unseen] = predictions;
+  expect(predictions).toHaveLength(4);
+  expect(byUrl.probabilities[0].label).toBe("circle");
+  expect([byFile, byBase64]).toEqual([byUrl, byUrl]);
+  expect(unseen.probabilities[0].label).toBe("square");
+
+  await using bare = await startServer({ settings: { DIALECTS: "none" } });
+  for (const path of ["/v1/models", "/v2/apiusage", "/api/v1/images"]) {
+    expect(await (await fetch(`${bare.url}${path}`)).json()).toMatchObject({ error: { code: "not_found" } });
+  }
+  const script = overGrpc.replaceAll("127.0.0.1:50051", new URL(bare.grpcUrl).host);
+  const printed = (await run("bash", ["-euc", script], { cwd: ROOT, maxBuffer: 1e8 })).stdout;
+  expect(printed).toContain('"status": "TRAINING_STATUS_SUCCEEDED"');
+  expect(printed).toContain("PREDICTION_STATUS_SUCCEEDED");
+  expect(/"label": "(.*?)"/.exec(printed)?.[1]).toBe("square");
+});

@@ -63,7 +63,9 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   engine: ["domain", "gen"],
   services: ["domain", "store", "engine", "config.ts", "gen", "package.json"],
   transports: ["domain", "services", "config.ts", "gen", "package.json"],
-  "config.ts": ["domain", "setting.ts"],
+  "config.ts": ["setting-table.ts", "setting.ts"],
+  "setting-table.ts": ["domain", "setting.ts", "accounts-file.ts"],
+  "accounts-file.ts": ["domain"],
   "setting.ts": [],
 };
 

@@ -8,7 +8,7 @@ import sharp from "sharp";
 import { RUNTIMES, type RuntimeName } from "../../src/domain/model.ts";
 import { MANIFEST_FILE, readManifest } from "../../src/engine/manifest.ts";
 import { decodePicture } from "../../src/engine/worker/picture.ts";
-import { toRange } from "../../src/engine/worker/picture-task.ts";
+import { toRange } from "../../src/engine/worker/picture-batch.ts";
 import type { LoadedModel } from "../../src/engine/worker/runtime.ts";
 import { createRuntimes } from "../../src/engine/worker/runtimes.ts";
 import { photograph } from "../../test/harness.ts";

@@ -43,8 +43,38 @@ export function createIdMinter(random: (bytes: Uint8Array) => void): (nowMs: num
   };
 }
 
+/** Sorts after every id of an earlier millisecond since the epoch, and before all others. */
+export function firstIdOf(ms: number): string {
+  const time = Math.floor(ms).toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}`;
+}
+
 /** Answers the id in its canonical form, or undefined when the text is not a UUID. */
 export function parseUuid(text: string): string | undefined {
   const lower = text.toLowerCase();
   return UUID.test(lower) ? lower : undefined;
+}
+
+/** RFC 4648 §6. */
+const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/** 26 characters of five bits hold two more than a UUID has. */
+const SPARE_BITS = 2n;
+
+/** A UUID's 128 bits in 26 characters of base32, without padding: how Einstein's clients write ids. */
+export function base32OfUuid(uuid: string): string {
+  let bits = BigInt(`0x${uuid.replaceAll("-", "")}`) << SPARE_BITS;
+  let text = "";
+  for (let i = 0; i < 26; i++) {
+    text = BASE32.charAt(Number(bits & 31n)) + text;
+    bits >>= 5n;
+  }
+  return text;
+}
+
+/** The UUID of such an id, or undefined when the text is none. */
+export function uuidOfBase32(text: string): string | undefined {
+  if (!/^[A-Z2-7]{26}$/.test(text)) return undefined;
+  const bits = [...text].reduce((sum, char) => (sum << 5n) | BigInt(BASE32.indexOf(char)), 0n);
+  const hex = (bits >> SPARE_BITS).toString(16).padStart(32, "0");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

@@ -2,7 +2,7 @@
 import type { JsonObject } from "./payload.ts";
 import { CATALOGUE_OWNER, type Principal } from "./principal.ts";
 
-export const TASKS = ["image-classification", "image-multi-label", "tensor"] as const;
+export const TASKS = ["image-classification", "image-multi-label", "image-detection", "tensor"] as const;
 export type Task = (typeof TASKS)[number];
 
 export const RUNTIMES = ["tfjs-node-gpu", "onnxruntime", "tfjs-node", "tfjs-wasm"] as const;
@@ -25,6 +25,11 @@ export function parseModelRef(text: string): ModelRef | undefined {
   return { owner: match[1], name: match[2], version: match[3] ? Number(match[3]) : undefined };
 }
 
+/** Whether a model may be known by this text beside its name: other systems' ids, which have no slash. */
+export function isOutsideId(text: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text);
+}
+
 /** Whether the principal may see and run models of this owner. */
 export function mayUse(principal: Principal, owner: string): boolean {
   return principal.open || owner === CATALOGUE_OWNER || owner === principal.name;
@@ -45,6 +50,25 @@ export interface PictureSpec {
   readonly resize: "stretch" | "cover" | "contain";
 }
 
+/**
+ * Where a detector's outputs hold what it found, before non-maximum suppression: one box for each of its anchors, and
+ * one score for each anchor and label.
+ */
+export interface DetectionSpec {
+  /** Names of the outputs, without a final `:0`. */
+  readonly boxes: string;
+  readonly scores: string;
+  /**
+   * The order of a box's four numbers, edges in parts of the model's picture, 0…1 from the top left: `yxyx` is
+   * [ymin, xmin, ymax, xmax].
+   */
+  readonly boxForm: "yxyx" | "xyxy";
+  /** Of two boxes of one label that overlap by more than this (intersection over union), the better one stays. */
+  readonly iouThreshold: number;
+  /** Detections that are reported of one picture. */
+  readonly maxDetections: number;
+}
+
 /** The contents of `auspex.json`, complete: the reader fills in the defaults. */
 export interface Manifest {
   readonly task: Task;
@@ -58,6 +82,8 @@ export interface Manifest {
   readonly picture: PictureSpec | null;
   /** What still has to be applied to the model's output to get probabilities. */
   readonly activation: "none" | "softmax" | "sigmoid";
+  /** Required for `image-detection`; null for every other task. */
+  readonly detection: DetectionSpec | null;
   readonly batchMax: number;
   /** How long a batch that is not full waits for more; null for what the server is set to. */
   readonly batchDelayMs: number | null;
@@ -66,6 +92,8 @@ export interface Manifest {
   readonly outputSchema: JsonObject;
   /** Name of the graph node or layer whose output is the picture's embedding; null when none is known. */
   readonly embedding: string | null;
+  /** `owner/name:version` whose embedding the model takes; null when it takes what its callers send. */
+  readonly backbone: string | null;
   /** Pins the runtime; null for the best that can run it. */
   readonly runtime: RuntimeName | null;
 }

@@ -9,5 +9,8 @@ export interface Principal {
 /** The principal of a server without API keys. */
 export const LOCAL: Principal = { name: "local", open: true };
 
+/** Who calls a method that needs no credential. Nothing is anybody's under this name. */
+export const NOBODY: Principal = { name: "", open: false };
+
 /** The owner of the catalogue's models, which are everybody's. */
 export const CATALOGUE_OWNER = "auspex";

@@ -2,15 +2,17 @@
 import { AuspexError } from "../domain/error.ts";
 import { runBatch } from "./batch-run.ts";
 import { type Batch, Batcher } from "./batcher.ts";
+import { createTrainer, type RunningTrainer } from "./create-trainer.ts";
 import type { Engine, EngineOptions, EngineStats, Job, JobResult, PictureInfo } from "./engine.ts";
 import {
   createModelRegistry,
+  type FoundFiles,
   type FoundVersion,
   LOADS_AT_ONCE,
   type RunningModelRegistry,
 } from "./model-registry.ts";
 import { orAbort } from "./or-abort.ts";
-import type { LoadedVersion } from "./protocol.ts";
+import type { LoadedVersion, ModelSource, WorkerSettings } from "./protocol.ts";
 import { taskInput } from "./task-input.ts";
 import { Ticket } from "./ticket.ts";
 import { Trial } from "./trial.ts";
@@ -29,8 +31,11 @@ const JOBS_MAX = 16_384;
 /** Leaves half to jobs that were on their way when room was asked for. */
 const ROOM_MAX = JOBS_MAX / 2;
 
-/** A picture that kills its worker twice is not looked at again. */
-const INSPECTIONS_MAX = 2;
+/** The lowest priority that there is: training takes the time that predictions leave. */
+const TRAINER_NICENESS = 19;
+
+/** Long enough to span the pauses within a training; then its memory, some 200 MB, is given back. */
+const TRAINER_IDLE_MS = 60_000;
 
 /**
  * Resolves when every version that is found at start is ready or failed and one worker can run them all. The other
@@ -59,6 +64,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 function engineOf(core: EngineCore, models: RunningModelRegistry): Engine {
   return {
     models,
+    trainer: core.trainer,
     run: (job) => core.run(job),
     room: () => core.room(),
     inspect: (bytes, signal) => core.inspect(bytes, signal),
@@ -76,6 +82,10 @@ function keyOf(owner: string, name: string, version: number): string {
   return `${owner}/${name}:${version}`;
 }
 
+function sourceOf({ owner, name, version, folder, manifest, digest }: FoundFiles): ModelSource {
+  return { key: keyOf(owner, name, version), folder, manifest, digest };
+}
+
 class EngineCore {
   readonly #options: EngineOptions;
   readonly #batcher = new Batcher<Ticket>();
@@ -84,6 +94,9 @@ class EngineCore {
   readonly #listeners = new Set<() => void>();
   readonly #pool: WorkerPool;
   readonly #trial: Trial;
+  readonly trainer: RunningTrainer;
+  /** The line of pictures that were in a worker when it died. */
+  #suspects: Promise<unknown> = Promise.resolve();
   #isOpen = false;
   #closing = false;
   #announced = false;
@@ -93,16 +106,22 @@ class EngineCore {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { log, loadTimeoutMs } = options;
-    const start = (): WorkerProcess =>
-      startWorkerProcess(
-        {
-          runtime: options.runtime ?? null,
-          threads: options.threads,
-          maxPixels: options.maxPixels,
-          memoryBytes: options.workerMemoryBytes,
-        },
-        log,
-      );
+    const settings: WorkerSettings = {
+      runtime: options.runtime ?? null,
+      threads: options.threads,
+      maxPixels: options.maxPixels,
+      memoryBytes: options.workerMemoryBytes,
+    };
+    const start = (): WorkerProcess => startWorkerProcess(settings, log);
+    this.trainer = createTrainer({
+      start: () => startWorkerProcess({ ...settings, threads: 1 }, log, TRAINER_NICENESS),
+      find: (key) => this.#served.get(key)?.request,
+      memoryBytes: options.workerMemoryBytes,
+      loadTimeoutMs,
+      callTimeoutMs: options.batchTimeoutMs,
+      idleMs: TRAINER_IDLE_MS,
+      log,
+    });
     this.#trial = new Trial(start, loadTimeoutMs);
     this.#pool = new WorkerPool({
       workers: options.workers,
@@ -130,10 +149,12 @@ class EngineCore {
   }
 
   async load(found: FoundVersion, signal: AbortSignal): Promise<LoadedVersion> {
-    const { owner, name, version, folder, manifest } = found;
-    const key = keyOf(owner, name, version);
-    const loaded = await this.#trial.load({ key, folder, manifest, known: null }, signal);
-    const request = { key, folder, manifest, known: loaded.signature };
+    const { manifest } = found;
+    const source = sourceOf(found);
+    const { key } = source;
+    const backbone = found.backbone && sourceOf(found.backbone);
+    const loaded = await this.#trial.load({ ...source, backbone, known: null }, signal);
+    const request = { ...source, backbone, known: loaded.signature };
     const isJoinable = loaded.signature.joinable;
     const limits = {
       maximum: isJoinable ? (this.#options.batchMax ?? manifest.batchMax) : 1,
@@ -188,24 +209,35 @@ class EngineCore {
   }
 
   async inspect(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
+    try {
+      return await this.#inspectOnce(bytes, signal);
+    } catch (error) {
+      if (!(error instanceof WorkerDied)) throw error;
+    }
+    // Pictures are looked at side by side, and one of them killed the worker: now each is alone with one.
+    const alone = this.#suspects.then(() => this.#inspectOnce(bytes, signal));
+    this.#suspects = alone.catch(() => undefined);
+    try {
+      return await orAbort(alone, signal);
+    } catch (error) {
+      if (signal.aborted) throw callerGone();
+      if (!(error instanceof WorkerDied)) throw error;
+      throw new AuspexError("internal", "the worker died twice while looking at this picture", {
+        cause: error,
+      });
+    }
+  }
+
+  async #inspectOnce(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
     const { loadTimeoutMs, batchTimeoutMs } = this.#options;
-    const canceled = (): AuspexError => new AuspexError("canceled", "the caller went away");
-    if (signal.aborted) throw canceled();
-    for (let attempt = 1; ; attempt++) {
-      if (this.#closing) throw shuttingDown();
-      const worker = (this.#trial.loading ? this.#pool.responsive() : undefined) ?? this.#trial.living();
-      try {
-        // It may have to wait for a load or a batch, which have limits of their own.
-        return await orAbort(worker.call("inspect", { bytes }, loadTimeoutMs + batchTimeoutMs), signal);
-      } catch (error) {
-        if (signal.aborted) throw canceled();
-        if (!(error instanceof WorkerDied)) throw error;
-        if (attempt === INSPECTIONS_MAX) {
-          throw new AuspexError("internal", "the worker died twice while looking at this picture", {
-            cause: error,
-          });
-        }
-      }
+    if (signal.aborted) throw callerGone();
+    if (this.#closing) throw shuttingDown();
+    const worker = (this.#trial.loading ? this.#pool.responsive() : undefined) ?? this.#trial.living();
+    try {
+      // It may have to wait for a load or a batch, which have limits of their own.
+      return await orAbort(worker.call("inspect", { bytes }, loadTimeoutMs + batchTimeoutMs), signal);
+    } catch (error) {
+      throw signal.aborted ? callerGone() : error;
     }
   }
 
@@ -224,7 +256,7 @@ class EngineCore {
       running: this.#tickets.size - this.#batcher.size,
       batches: this.#batches,
       items: this.#items,
-      workerDeaths: this.#pool.deaths + this.#trial.deaths,
+      workerDeaths: this.#pool.deaths + this.#trial.deaths + this.trainer.deaths,
     };
   }
 
@@ -242,7 +274,7 @@ class EngineCore {
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all([this.#pool.close(), this.#trial.close()]);
+    await Promise.all([this.#pool.close(), this.#trial.close(), this.trainer.close()]);
   }
 
   #enqueue(ticket: Ticket): void {
@@ -286,6 +318,10 @@ class EngineCore {
       for (const listener of [...this.#listeners]) listener();
     });
   }
+}
+
+function callerGone(): AuspexError {
+  return new AuspexError("canceled", "the caller went away");
 }
 
 function shuttingDown(): AuspexError {

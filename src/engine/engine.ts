@@ -5,6 +5,7 @@
 import type { ModelVersion } from "../domain/model.ts";
 import type { JsonObject, Payload } from "../domain/payload.ts";
 import type { Tensors } from "../domain/tensor.ts";
+import type { Trainer } from "./trainer.ts";
 
 export interface JobInput {
   readonly json: JsonObject;
@@ -43,6 +44,7 @@ export interface PictureInfo {
 
 export interface Engine {
   readonly models: ModelRegistry;
+  readonly trainer: Trainer;
   /**
    * Runs one job; rejects with AuspexError: `invalid_argument` for an input that the model cannot take,
    * `not_found` for a version that is not ready, `deadline_exceeded`, `canceled`, `resource_exhausted` when it
@@ -89,7 +91,10 @@ export interface ModelRegistry {
     readonly files: Readonly<Record<string, Uint8Array>>;
     readonly signal: AbortSignal;
   }): Promise<ModelVersion>;
-  /** Takes the version out of service and deletes its folder. False when there is none. */
+  /**
+   * Takes the version out of service and deletes its folder. False when there is none. Rejects with
+   * `permission_denied` for the catalogue's, with `failed_precondition` when it is the backbone of another.
+   */
   remove(owner: string, name: string, version: number): Promise<boolean>;
 }
 

@@ -4,7 +4,15 @@
  */
 import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
 import { type AuspexError, type FieldViolation, invalidArgument } from "../domain/error.ts";
-import { type Manifest, type PictureSpec, RUNTIMES, TASKS, type Task } from "../domain/model.ts";
+import {
+  type DetectionSpec,
+  type Manifest,
+  type PictureSpec,
+  parseModelRef,
+  RUNTIMES,
+  TASKS,
+  type Task,
+} from "../domain/model.ts";
 import type { JsonObject } from "../domain/payload.ts";
 import { TASK_SCHEMAS } from "./task-schemas.ts";
 import { TimeLimitPassed, withTimeLimit } from "./time-limit.ts";
@@ -29,6 +37,16 @@ const BATCH_DELAY_MAX_MS = 1000;
 /** Pixels along one side of a model's input: 4096² × 3 float32 channels are already 192 MiB. */
 const PICTURE_SIDE_MAX = 4096;
 
+/** Ten times what detectors are commonly measured by; an answer of some 130 KB. */
+const DETECTIONS_MAX = 1000;
+
+const DETECTION_DEFAULTS = {
+  boxForm: "yxyx",
+  iouThreshold: 0.5,
+  // As COCO counts.
+  maxDetections: 100,
+} as const satisfies Partial<DetectionSpec>;
+
 /** A file inside a model folder, by its path from there: plain names, folders only as SavedModels have them. */
 export const MODEL_FILE_NAME =
   /^(?:[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\/){0,3}[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/;
@@ -45,15 +63,17 @@ interface TaskDefaults {
 const TASK_DEFAULTS = {
   "image-classification": { isPicture: true, batchMax: 8 },
   "image-multi-label": { isPicture: true, batchMax: 8 },
+  "image-detection": { isPicture: true, batchMax: 8 },
   // Half of what `room` asks for, so that main prepares one batch while the worker runs another: an MLP at 64 in
   // flight answers 15 to 30 % more than with 64 to a batch, where the two take turns.
   tensor: { isPicture: false, batchMax: 32 },
 } as const satisfies Record<Task, TaskDefaults>;
 
 /** The file as it is written: what it leaves out is filled in. */
-type ManifestText = Partial<Omit<Manifest, "picture" | "task">> & {
+type ManifestText = Partial<Omit<Manifest, "picture" | "detection" | "task">> & {
   readonly task: Task;
   readonly picture?: (Pick<PictureSpec, "width" | "height"> & Partial<PictureSpec>) | null;
+  readonly detection?: (Pick<DetectionSpec, "boxes" | "scores"> & Partial<DetectionSpec>) | null;
   readonly files?: Readonly<Record<string, string>>;
 };
 
@@ -72,6 +92,7 @@ const LENIENT = { strict: false, validateFormats: false, logger: false } as cons
 /** Holds callers' schemas to what a schema is; stops at the first fault. */
 const metaSchema = new Ajv2020(LENIENT);
 
+const tensorName = { type: "string", minLength: 1, maxLength: 500 };
 const side = { type: "integer", minimum: 1, maximum: PICTURE_SIDE_MAX };
 const matches = ajv.compile<ManifestText>({
   type: "object",
@@ -94,11 +115,24 @@ const matches = ajv.compile<ManifestText>({
       additionalProperties: false,
     },
     activation: { enum: ["none", "softmax", "sigmoid"] },
+    detection: {
+      type: ["object", "null"],
+      required: ["boxes", "scores"],
+      properties: {
+        boxes: tensorName,
+        scores: tensorName,
+        boxForm: { enum: ["yxyx", "xyxy"] },
+        iouThreshold: { type: "number", minimum: 0, maximum: 1 },
+        maxDetections: { type: "integer", minimum: 1, maximum: DETECTIONS_MAX },
+      },
+      additionalProperties: false,
+    },
     batchMax: { type: "integer", minimum: 1, maximum: BATCH_MAX_LIMIT },
     batchDelayMs: { type: ["number", "null"], minimum: 0, maximum: BATCH_DELAY_MAX_MS },
     inputSchema: { type: "object" },
     outputSchema: { type: "object" },
-    embedding: { type: ["string", "null"], minLength: 1, maxLength: 500 },
+    embedding: { ...tensorName, type: ["string", "null"] },
+    backbone: { type: ["string", "null"] },
     runtime: { enum: [...RUNTIMES, null] },
     files: {
       type: "object",
@@ -107,13 +141,26 @@ const matches = ajv.compile<ManifestText>({
     },
   },
   additionalProperties: false,
-  if: { properties: { task: { enum: PICTURE_TASKS } }, required: ["task"] },
-  // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own keyword
-  then: {
-    required: ["labels", "picture"],
-    properties: { labels: { type: "array", minItems: 1 }, picture: { type: "object" } },
-  },
+  allOf: [
+    {
+      if: isOneOf(PICTURE_TASKS),
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own keyword
+      then: {
+        required: ["labels", "picture"],
+        properties: { labels: { type: "array", minItems: 1 }, picture: { type: "object" } },
+      },
+    },
+    {
+      if: isOneOf(["image-detection"]),
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own keyword
+      then: { required: ["detection"], properties: { detection: { type: "object" } } },
+    },
+  ],
 });
+
+function isOneOf(tasks: readonly Task[]): object {
+  return { properties: { task: { enum: tasks } }, required: ["task"] };
+}
 
 /**
  * The manifest alone, complete.
@@ -138,12 +185,26 @@ export function readManifestFile(text: string): ManifestFile {
   const range = value.picture?.range ?? [0, 1];
   if (range[0] >= range[1])
     violations.push(complaint("picture.range", "must be [low, high] with low < high"));
+  if (value.detection && value.task !== "image-detection")
+    violations.push(complaint("detection", "is for the task image-detection alone"));
+  violations.push(...backboneFaults(value));
   for (const key of ["inputSchema", "outputSchema"] as const) {
     const wrong = schemaFault(value[key]);
     if (wrong !== undefined) violations.push(complaint(key, wrong));
   }
   if (violations.length > 0) throw refusal(violations);
   return { manifest: complete(value), checksums: new Map(Object.entries(value.files ?? {})) };
+}
+
+function backboneFaults({ backbone = null, embedding = null }: ManifestText): readonly FieldViolation[] {
+  if (backbone === null) return [];
+  const isVersion = parseModelRef(backbone)?.version !== undefined;
+  return [
+    ...(isVersion ? [] : [complaint("backbone", "must be owner/name:version")]),
+    ...(embedding === null
+      ? []
+      : [complaint("embedding", "is the backbone's own, and not to be named here")]),
+  ];
 }
 
 function parse(text: string): unknown {
@@ -172,11 +233,13 @@ function complete(value: ManifestText): Manifest {
     labels: value.labels ?? [],
     picture: value.picture ? { range: [0, 1], resize: "stretch", ...value.picture } : null,
     activation: value.activation ?? "none",
+    detection: value.detection ? { ...DETECTION_DEFAULTS, ...value.detection } : null,
     batchMax: value.batchMax ?? TASK_DEFAULTS[task].batchMax,
     batchDelayMs: value.batchDelayMs ?? null,
     inputSchema: value.inputSchema ?? TASK_SCHEMAS[task].input,
     outputSchema: value.outputSchema ?? TASK_SCHEMAS[task].output,
     embedding: value.embedding ?? null,
+    backbone: value.backbone ?? null,
     runtime: value.runtime ?? null,
   };
 }

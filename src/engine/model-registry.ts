@@ -18,23 +18,26 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AuspexError } from "../domain/error.ts";
 import type { Manifest, ModelVersion, RuntimeName } from "../domain/model.ts";
+import { findBackbone } from "./backbone.ts";
 import type { EngineLog, ModelRegistry } from "./engine.ts";
 import { watchFolder } from "./folder-watch.ts";
 import { checkFolder, type FolderPlace, findVersions, folderSignature, publishedAt } from "./model-folder.ts";
 import { clearStaging, deleteVersion, type ModelFiles, writeVersion } from "./model-publish.ts";
-import { type Entry, label, ModelShelf, VERSIONS_SERVED_MAX } from "./model-shelf.ts";
+import { type Entry, isSettled, label, ModelShelf, VERSIONS_SERVED_MAX } from "./model-shelf.ts";
 import { orAbort } from "./or-abort.ts";
 
 /** Loads at once: reading and checking one overlaps with warming up another, and memory peaks stay low. */
 export const LOADS_AT_ONCE = 2;
 
-export interface FoundVersion {
-  readonly owner: string;
-  readonly name: string;
-  readonly version: number;
-  /** Absolute. */
-  readonly folder: string;
+export interface FoundFiles extends FolderPlace {
   readonly manifest: Manifest;
+  /** As in `ModelVersion`. */
+  readonly digest: string;
+}
+
+export interface FoundVersion extends FoundFiles {
+  /** The version whose embedding this one takes. */
+  readonly backbone: FoundFiles | null;
 }
 
 export interface LoadedVersion {
@@ -155,6 +158,11 @@ class Registry implements RunningModelRegistry {
     if (!entry) return false;
     if (entry.isCatalogue) {
       throw new AuspexError("permission_denied", `${label(entry.place)} belongs to the catalogue`);
+    }
+    const [head] = this.#shelf.headsOn(entry).filter(({ phase }) => phase !== "failed");
+    if (head) {
+      const names = `${label(entry.place)} is the backbone of ${label(head.place)}`;
+      throw new AuspexError("failed_precondition", `${names}, which has to be deleted first`);
     }
     const { folder } = entry.place;
     this.#deleting.add(folder);
@@ -284,8 +292,16 @@ class Registry implements RunningModelRegistry {
     const startedAt = performance.now();
     try {
       await this.#unloads.get(label(place));
-      const { runtime, notes } = await orAbort(this.#checkAndLoad(entry, signal), signal);
+      const loaded = await orAbort(this.#checkAndLoad(entry, signal), signal);
+      if (loaded === "later") {
+        this.#shelf.move(entry, "waiting", { kind: "loading" });
+        return;
+      }
+      const { runtime, notes } = loaded;
       this.#shelf.move(entry, "ready", { kind: "ready", runtime, notes });
+      for (const head of this.#shelf.headsOn(entry)) {
+        if (head.phase === "failed") this.#shelf.move(head, "waiting", { kind: "loading" });
+      }
       const ms = Math.round(performance.now() - startedAt);
       log.info({ model: label(place), runtime, ms }, "model version ready");
     } catch (error) {
@@ -299,7 +315,8 @@ class Registry implements RunningModelRegistry {
     }
   }
 
-  async #checkAndLoad(entry: Entry, signal: AbortSignal): Promise<LoadedVersion> {
+  /** `later` when its backbone has to be loaded first. */
+  async #checkAndLoad(entry: Entry, signal: AbortSignal): Promise<LoadedVersion | "later"> {
     const { place } = entry;
     const signature = await signatureOrError(place.folder);
     entry.triedSignature = signature;
@@ -307,7 +324,10 @@ class Registry implements RunningModelRegistry {
     entry.view = { ...entry.view, createdAt: await publishedAt(place.folder), manifest: null, digest: "" };
     const { manifest, digest } = await checkFolder(place.folder, signal);
     entry.view = { ...entry.view, manifest, digest };
-    const loaded = await this.#options.load({ ...place, manifest }, signal);
+    entry.backbone = findBackbone(this.#shelf, entry);
+    if (entry.backbone && !isSettled(entry.backbone)) return "later";
+    const backbone = entry.backbone && filesOf(entry.backbone);
+    const loaded = await this.#options.load({ ...place, manifest, digest, backbone }, signal);
     // The bytes that were checked may not be those that were loaded.
     if ((await signatureOrError(place.folder)) !== signature) {
       throw new Error("its files changed while it was being loaded");
@@ -332,6 +352,11 @@ class Registry implements RunningModelRegistry {
       await orAbort(this.#change.promise, signal ?? closing);
     }
   }
+}
+
+function filesOf({ place, view: { manifest, digest } }: Entry): FoundFiles {
+  if (!manifest) throw new Error(`the manifest of ${label(place)} is not known`);
+  return { ...place, manifest, digest };
 }
 
 /** A folder that cannot be looked at has its error for a signature: when that changes, another try is worth it. */

@@ -20,6 +20,8 @@ export interface Entry {
   /** The files' signature when loading was tried last, and when they were looked at last. */
   triedSignature: string;
   seenSignature: string;
+  /** What has to be settled before this one is loaded. */
+  backbone: Entry | null;
   /** Aborted when the version goes while it loads. */
   readonly leaving: AbortController;
 }
@@ -57,6 +59,11 @@ export class ModelShelf {
       .flat();
   }
 
+  /** Versions that have this one for a backbone, or would have. */
+  headsOn({ place }: Entry): Entry[] {
+    return this.entries().filter(({ view }) => view.manifest?.backbone === label(place));
+  }
+
   add(place: FolderPlace, isCatalogue: boolean): void {
     const { owner, name, version } = place;
     const state: VersionState = { kind: "loading" };
@@ -67,6 +74,7 @@ export class ModelShelf {
       view: { owner, name, version, state, manifest: null, createdAt: 0, digest: "" },
       triedSignature: "",
       seenSignature: "",
+      backbone: null,
       leaving: new AbortController(),
     };
     const row = [...this.#row(owner, name), entry].sort((a, b) => b.place.version - a.place.version);
@@ -104,6 +112,7 @@ export class ModelShelf {
         if (served === VERSIONS_SERVED_MAX) {
           if (entry.phase === "ready" || entry.phase === "waiting") retire.push(entry);
         } else if (isOut) {
+          if (entry.backbone && !isSettled(entry.backbone)) break;
           (row.some((other) => other.phase === "ready") ? load : urgent).push(entry);
           break;
         } else if (entry.phase === "ready") served++;
@@ -115,6 +124,11 @@ export class ModelShelf {
   #row(owner: string, name: string): Row {
     return this.#rows.get(`${owner}/${name}`) ?? [];
   }
+}
+
+/** Whether a load has ended, in whichever way, and none is about to begin. */
+export function isSettled({ phase }: Entry): boolean {
+  return phase !== "waiting" && phase !== "loading";
 }
 
 function order(a: string, b: string): number {

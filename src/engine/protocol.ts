@@ -19,6 +19,7 @@ import type { JsonObject } from "../domain/payload.ts";
 import type { Tensors } from "../domain/tensor.ts";
 import type { PictureInfo } from "./engine.ts";
 import type { Signature } from "./signature.ts";
+import type { FitExamples, FitRequest, FitStep } from "./trainer.ts";
 
 /** Settings of a worker, as JSON in its first argument. */
 export interface WorkerSettings {
@@ -63,15 +64,34 @@ export interface Calls {
     readonly answer: readonly TensorGroupOutcome[];
   };
   readonly inspect: { readonly request: { readonly bytes: Uint8Array }; readonly answer: PictureInfo };
+  /** What a loaded version sees in pictures; one outcome per picture, in their order. */
+  readonly embed: {
+    readonly request: { readonly key: string; readonly images: readonly Uint8Array[] };
+    readonly answer: readonly Outcome<Float32Array>[];
+  };
+  /** Begins a fit; its examples follow in pieces, so that no message is as large as all of them. */
+  readonly fitOpen: { readonly request: FitPlan; readonly answer: null };
+  readonly fitExamples: { readonly request: FitPiece; readonly answer: null };
+  /** Goes on with the fit for a while; `checkpoint`, when it is the first time, is where it goes on from. */
+  readonly fitRun: { readonly request: FitTurn; readonly answer: readonly FitStep[] };
+  readonly fitClose: { readonly request: { readonly id: number }; readonly answer: null };
 }
 
 export type CallKind = keyof Calls;
 
-export interface LoadRequest {
+/** The files of a version. */
+export interface ModelSource {
   readonly key: string;
   /** Absolute. */
   readonly folder: string;
   readonly manifest: Manifest;
+  /** Of the files; sources of one key and one digest are the same model. */
+  readonly digest: string;
+}
+
+export interface LoadRequest extends ModelSource {
+  /** The model whose embedding this one takes; null when it takes what its callers send. */
+  readonly backbone: ModelSource | null;
   /** What an earlier load found out, which then need not be tried again; null at the first. */
   readonly known: Signature | null;
 }
@@ -85,8 +105,30 @@ export interface LoadedVersion {
 
 export interface PictureItem {
   readonly image: Uint8Array;
-  /** How many classes to report; more than there are means all. */
+  /** How many classes or detections to report; more than there are means all. */
   readonly topK: number;
+  /** The least probable detection to report, 0…1. Classes are reported however improbable. */
+  readonly minScore: number;
+}
+
+export interface FitPlan extends Omit<FitRequest, "extractor" | "train" | "test" | "checkpoint"> {
+  /** Among the fits that a worker has open. */
+  readonly id: number;
+  readonly trainRows: number;
+  readonly testRows: number;
+}
+
+/** The next rows of one part of the examples. */
+export interface FitPiece extends FitExamples {
+  readonly id: number;
+  readonly part: "train" | "test";
+}
+
+export interface FitTurn {
+  readonly id: number;
+  readonly checkpoint: Uint8Array | null;
+  /** Milliseconds after which it answers, with the epochs that have ended by then. */
+  readonly forMs: number;
 }
 
 export interface TensorGroup {

@@ -5,7 +5,7 @@ import { DTYPES, elementCount, type Tensor, type Tensors } from "../domain/tenso
 import type { JobInput } from "./engine.ts";
 import type { PictureItem } from "./protocol.ts";
 import { type Signature, shapeText, type TensorSpec } from "./signature.ts";
-import { TOP_K_DEFAULT } from "./task-schemas.ts";
+import { MIN_SCORE_DEFAULT, TOP_K_DEFAULT } from "./task-schemas.ts";
 import { jsonTensorPath, tensorsFromJson } from "./tensor-json.ts";
 
 export type TaskInput =
@@ -23,14 +23,20 @@ export type TaskInput =
 export function taskInput(input: JobInput, manifest: Manifest, signature: Signature): TaskInput {
   switch (manifest.task) {
     case "image-classification":
-      return { kind: "picture", item: { image: image(input), topK: topK(input) } };
+      return pictureInput(input, topK(input));
     case "image-multi-label":
-      return { kind: "picture", item: { image: image(input), topK: manifest.labels.length } };
+      return pictureInput(input, manifest.labels.length);
+    case "image-detection":
+      return pictureInput(input, manifest.detection?.maxDetections ?? 0, minScore(input));
     case "tensor":
       return tensorInput(input, signature);
     default:
       return manifest.task satisfies never;
   }
+}
+
+function pictureInput(input: JobInput, topK: number, minScore = 0): TaskInput {
+  return { kind: "picture", item: { image: image(input), topK, minScore } };
 }
 
 function image({ files }: JobInput): Uint8Array {
@@ -48,6 +54,16 @@ function topK({ json }: JobInput): number {
   throw invalidArgument({
     field: "input.top_k",
     description: "must be a whole number from 1 up",
+    reason: "out_of_range",
+  });
+}
+
+function minScore({ json }: JobInput): number {
+  const value = json.min_score ?? MIN_SCORE_DEFAULT;
+  if (typeof value === "number" && value >= 0 && value <= 1) return value;
+  throw invalidArgument({
+    field: "input.min_score",
+    description: "must be a number from 0 to 1",
     reason: "out_of_range",
   });
 }

@@ -14,6 +14,9 @@ export interface TaskSchemas {
 /** Classes that `image-classification` reports unless told otherwise. */
 export const TOP_K_DEFAULT = 5;
 
+/** Detections less probable than this are left out unless a caller asks for them. */
+export const MIN_SCORE_DEFAULT = 0.5;
+
 const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 
 const IMAGE: JsonObject = {
@@ -24,17 +27,51 @@ const IMAGE: JsonObject = {
   minLength: 1,
 };
 
+const LABELLED: JsonObject = {
+  label: { title: "Label", description: "The class's name.", type: "string" },
+  probability: { title: "Probability", type: "number", minimum: 0, maximum: 1 },
+};
+
 const PROBABILITIES: JsonObject = {
   title: "Probabilities",
   description: "Classes in descending order of probability.",
   type: "array",
   items: {
     type: "object",
-    properties: {
-      label: { title: "Label", description: "The class's name.", type: "string" },
-      probability: { title: "Probability", type: "number", minimum: 0, maximum: 1 },
-    },
+    properties: LABELLED,
     required: ["label", "probability"],
+    additionalProperties: false,
+  },
+};
+
+function edge(title: string): JsonObject {
+  return { title, type: "integer", minimum: 0 };
+}
+
+const DETECTIONS: JsonObject = {
+  title: "Detections",
+  description: "What was found and where, in descending order of probability.",
+  type: "array",
+  items: {
+    type: "object",
+    properties: {
+      ...LABELLED,
+      boundingBox: {
+        title: "Bounding box",
+        description:
+          "In pixels of the picture, upright by its EXIF orientation; the origin is its top left corner.",
+        type: "object",
+        properties: {
+          minX: edge("Left edge"),
+          minY: edge("Upper edge"),
+          maxX: edge("Right edge"),
+          maxY: edge("Lower edge"),
+        },
+        required: ["minX", "minY", "maxX", "maxY"],
+        additionalProperties: false,
+      },
+    },
+    required: ["label", "probability", "boundingBox"],
     additionalProperties: false,
   },
 };
@@ -99,6 +136,24 @@ export const TASK_SCHEMAS = {
       },
       ["probabilities"],
     ),
+  },
+  "image-detection": {
+    input: objectOf(
+      "Image detection input",
+      {
+        image: IMAGE,
+        min_score: {
+          title: "Least score",
+          description: "Detections less probable than this are left out.",
+          type: "number",
+          minimum: 0,
+          maximum: 1,
+          default: MIN_SCORE_DEFAULT,
+        },
+      },
+      ["image"],
+    ),
+    output: objectOf("Image detection output", { probabilities: DETECTIONS }, ["probabilities"]),
   },
   tensor: {
     input: objectOf(

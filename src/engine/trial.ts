@@ -21,6 +21,11 @@ export class Trial {
   #closed = false;
   /** What the worker keeps; undefined once the engine has opened. */
   #kept: Set<string> | undefined = new Set();
+  /**
+   * The last version with a backbone that was loaded: it stays until the next one is, and with it the backbone, which
+   * takes some ten times as long to load as what stands on it.
+   */
+  #lastHead = "";
 
   constructor(start: () => WorkerProcess, loadTimeoutMs: number) {
     this.#start = start;
@@ -48,8 +53,7 @@ export class Trial {
   living(): WorkerProcess {
     if (this.#worker.death && !this.#closed) {
       this.#deaths += 1;
-      this.#kept?.clear();
-      this.#worker = this.#start();
+      this.#startAnew();
     }
     return this.#worker;
   }
@@ -58,7 +62,7 @@ export class Trial {
   handOver(): Incumbent {
     const incumbent = { worker: this.living(), holds: [...(this.#kept ?? [])] };
     this.#kept = undefined;
-    this.#worker = this.#start();
+    this.#startAnew();
     return incumbent;
   }
 
@@ -72,8 +76,20 @@ export class Trial {
   #replace(worker: WorkerProcess): void {
     if (worker.death || worker !== this.#worker || this.#closed) return;
     worker.kill({ kind: "abandoned" });
+    this.#startAnew();
+  }
+
+  #startAnew(): void {
     this.#kept?.clear();
+    this.#lastHead = "";
     this.#worker = this.#start();
+  }
+
+  async #unload(worker: WorkerProcess, { key, backbone }: LoadRequest): Promise<void> {
+    const past = backbone ? this.#lastHead : key;
+    if (backbone) this.#lastHead = key;
+    if (past !== "" && past !== this.#lastHead)
+      await worker.call("unload", { key: past }, this.#loadTimeoutMs);
   }
 
   async #load(request: LoadRequest, signal: AbortSignal): Promise<LoadedVersion> {
@@ -90,7 +106,7 @@ export class Trial {
       await worker.up;
       const loaded = await worker.call("load", request, this.#loadTimeoutMs);
       if (this.#kept) this.#kept.add(request.key);
-      else await worker.call("unload", { key: request.key }, this.#loadTimeoutMs);
+      else await this.#unload(worker, request);
       return loaded;
     } catch (error) {
       this.#replace(worker);

@@ -3,6 +3,7 @@
  * unanswered is told. Who replaces it is the pool's business.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { EngineLog } from "./engine.ts";
@@ -78,6 +79,9 @@ export interface WorkerProcess {
 /** Longest time from the fork to "up": imports, 0.3 s when nothing else runs. */
 const START_TIMEOUT_MS = 30_000;
 
+/** The same for a process that has to wait until others do nothing. */
+const NICE_START_TIMEOUT_MS = 300_000;
+
 interface Pending {
   readonly resolve: (answer: Calls[CallKind]["answer"]) => void;
   readonly reject: (error: Error) => void;
@@ -91,7 +95,8 @@ const SEMI_SPACE_MIB = 16;
 
 const ENTRY = fileURLToPath(new URL("./worker/main.ts", import.meta.url));
 
-export function startWorkerProcess(settings: WorkerSettings, log: EngineLog): WorkerProcess {
+/** @param niceness of the process, from 0 to 19, which only works when the processor has nothing else to do */
+export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, niceness = 0): WorkerProcess {
   const child = fork(ENTRY, [JSON.stringify(settings)], {
     serialization: "advanced",
     // JavaScript's own limit is not below the process's, so that the latter is the one that is met.
@@ -102,8 +107,18 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog): Wo
     // stdin tells the worker when main is gone; see watchdog.ts.
     stdio: ["pipe", "pipe", "pipe", "ipc"],
   });
+  if (niceness > 0 && child.pid !== undefined) makeNice(child.pid, niceness, log);
   forwardOutput(child, log);
-  return new ForkedWorker(child, log);
+  return new ForkedWorker(child, log, niceness > 0 ? NICE_START_TIMEOUT_MS : START_TIMEOUT_MS);
+}
+
+/** Before the process has begun to start threads, which inherit it. */
+function makeNice(pid: number, niceness: number, log: EngineLog): void {
+  try {
+    setPriority(pid, niceness);
+  } catch (error) {
+    log.warn({ worker: pid, err: error }, "the worker's priority could not be lowered");
+  }
 }
 
 function forwardOutput({ pid, stdin, stdout, stderr }: ChildProcess, log: EngineLog): void {
@@ -128,11 +143,11 @@ class ForkedWorker implements WorkerProcess {
   #death: Death | undefined;
   #killedFor: Death | undefined;
 
-  constructor(child: ChildProcess, log: EngineLog) {
+  constructor(child: ChildProcess, log: EngineLog, startTimeoutMs: number) {
     this.#child = child;
     this.pid = child.pid ?? 0;
-    const slow: Death = { kind: "timeout", afterMs: START_TIMEOUT_MS };
-    this.#startTimer = setTimeout(() => this.kill(slow), START_TIMEOUT_MS);
+    const slow: Death = { kind: "timeout", afterMs: startTimeoutMs };
+    this.#startTimer = setTimeout(() => this.kill(slow), startTimeoutMs);
     // Nobody may be waiting for it yet.
     this.#up.promise.catch(() => undefined);
     child.on("message", (message: FromWorker) => this.#receive(message));

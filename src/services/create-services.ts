@@ -4,20 +4,33 @@ import { createIdMinter } from "../domain/id.ts";
 import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
+import { createAccountOperations } from "./account.ts";
 import { createAuthenticator } from "./authenticator.ts";
+import { createDatasetOperations } from "./dataset.ts";
+import { createDatasetImports } from "./dataset-import.ts";
+import { createDeletionWorker } from "./deletion.ts";
 import { createEgress } from "./egress.ts";
+import { createFeedbackOperations } from "./feedback.ts";
+import { createFileLinks } from "./file-link.ts";
 import { createHealth } from "./health.ts";
 import { createHints } from "./hints.ts";
 import { createImageOperations } from "./image.ts";
 import type { InputContext } from "./input.ts";
 import { createMetrics } from "./metrics.ts";
 import { createModelOperations } from "./model.ts";
+import { deleteModel } from "./model-deletion.ts";
 import { createModelDirectory } from "./model-directory.ts";
 import { createPredictionOperations } from "./prediction.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { startRetention } from "./retention.ts";
 import { createRunner } from "./runner.ts";
+import { ownSecret } from "./secret.ts";
 import type { Services } from "./services.ts";
+import { createTokens } from "./token.ts";
+import { createTrainingOperations } from "./training.ts";
+import { createTrainingRunner } from "./training-runner.ts";
+import { createUsage } from "./usage.ts";
+import { createWatches } from "./watch.ts";
 import { createWebhookDispatcher } from "./webhook.ts";
 import { auspexBody, createWebhookEvents, type WebhookBodies } from "./webhook-event.ts";
 
@@ -81,6 +94,14 @@ export function createServices({
     log,
   };
   const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const secret = ownSecret(config.JWT_SECRET, config.DATA_DIR);
+  const tokens = createTokens({
+    secret,
+    accounts: config.ACCOUNTS_FILE,
+    open: config.open,
+    now,
+  });
+  const usage = createUsage({ store: store.accounts, quota: config.MONTHLY_QUOTA, now, log });
   const directory = createModelDirectory(engine.models, store.aliases);
   const images = createImageOperations({
     input,
@@ -90,7 +111,47 @@ export function createServices({
     stopping: stopping.signal,
     log,
   });
+  const watches = createWatches({ hints, watchesMax: config.MAX_WATCHES, stopping: stopping.signal });
+  const trainingRunner = createTrainingRunner({
+    store,
+    engine,
+    now,
+    trainings: config.TRAININGS,
+    featureExtractor: config.FEATURE_EXTRACTOR,
+    examplesMax: config.MAX_TRAINING_EXAMPLES,
+    onChange: hints.emit,
+    log,
+  });
+  const imports = createDatasetImports({
+    store,
+    engine,
+    egress,
+    limits: config,
+    hints,
+    now,
+    stopping: stopping.signal,
+    log,
+  });
+  const deletions = createDeletionWorker({
+    store,
+    deleteModel: (name) => deleteModel(name, { models: engine.models, trainings: store.trainings }),
+    stopping: stopping.signal,
+    log,
+  });
   let stopRetention = () => Promise.resolve();
+
+  const datasets = createDatasetOperations({
+    store,
+    engine,
+    egress,
+    imports,
+    hints,
+    limits: config,
+    now,
+    mintId,
+    onDeletion: () => deletions.wake(),
+    stopping: stopping.signal,
+  });
 
   return {
     predictions: createPredictionOperations({
@@ -98,23 +159,44 @@ export function createServices({
       directory,
       runner,
       rate,
+      usage,
       limits: config,
       mintId,
+      watches,
       refuseUnlessServing: health.refuseUnlessServing,
-      stopping: stopping.signal,
       ending: ending.signal,
     }),
     models: createModelOperations({ store, models: engine.models, directory, limits: config }),
     images,
-    authenticate: createAuthenticator(config.API_KEYS),
+    datasets,
+    files: createFileLinks({ secret, datasets, now }),
+    feedback: createFeedbackOperations({ store, engine, limits: config, now }),
+    trainings: createTrainingOperations({
+      store,
+      runner: trainingRunner,
+      watches,
+      limits: config,
+      now,
+      mintId,
+      onChange: hints.emit,
+      onDeletion: () => deletions.wake(),
+      refuseUnlessServing: health.refuseUnlessServing,
+    }),
+    accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
+    authenticate: createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens }),
+    renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,
     metrics: () => metrics.text(),
     start() {
       runner.start();
       webhooks.start();
+      trainingRunner.start();
       // Nobody waits for it: a start is over when calls are taken.
-      images.resume().catch((error: unknown) => log.error({ err: error }, "imports could not be resumed"));
+      Promise.all([images.resume(), imports.resume()]).catch((error: unknown) =>
+        log.error({ err: error }, "imports could not be resumed"),
+      );
+      deletions.wake();
       stopRetention = startRetention({ store, retentionMs: config.RETENTION, now, log });
       health.started();
     },
@@ -123,13 +205,21 @@ export function createServices({
       stopping.abort();
     },
     async close(graceMs) {
-      await Promise.all([runner.drain(graceMs), stopRetention()]);
+      // A training goes on with the next start; the time to end is for predictions.
+      await Promise.all([
+        runner.drain(graceMs),
+        stopRetention(),
+        trainingRunner.close(),
+        imports.idle(),
+        deletions.idle(),
+      ]);
       ending.abort();
       // A turn, in which what still runs unwritten is written for those who waited for it.
       await new Promise(setImmediate);
       await runner.close();
       await webhooks.close();
       await egress.close();
+      await usage.close();
     },
   };
 }

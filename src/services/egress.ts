@@ -1,9 +1,10 @@
 /**
- * The only way out of the server: picture URLs and webhooks, both of which callers choose. So the address is
+ * The only way out of the server: URLs of pictures and zips, and webhooks, which callers choose. So the address is
  * checked where it cannot change any more, when the connection is made, and nothing that the other side says
  * leads anywhere else: no redirects, no cookies, no proxies, no decompression, every length and time bounded.
  */
 import { promises as dns } from "node:dns";
+import { open } from "node:fs/promises";
 import { isIP, type LookupFunction } from "node:net";
 import { Agent, buildConnector, type Dispatcher } from "undici";
 import packageJson from "../../package.json" with { type: "json" };
@@ -32,6 +33,20 @@ export interface EgressResponse {
   readonly body: Uint8Array;
 }
 
+export interface EgressDownload {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** File that the body of an answer with status 200 is written to; any other answer's is left. */
+  readonly path: string;
+  /** A longer body fails the call. */
+  readonly maxBytes: number;
+  /** For the whole exchange, connecting included. */
+  readonly timeoutMs: number;
+  /** Longest time without a byte. */
+  readonly stallMs: number;
+  readonly signal: AbortSignal;
+}
+
 export interface Egress {
   /**
    * One exchange without following redirects. Rejects with `invalid_argument` when the URL or the address that it
@@ -40,6 +55,8 @@ export interface Egress {
    * `canceled` when the signal is aborted.
    */
   fetch(request: EgressRequest): Promise<EgressResponse>;
+  /** A GET whose body is too large for memory. Rejects as `fetch` does. */
+  download(request: EgressDownload): Promise<Omit<EgressResponse, "body">>;
   /** Refuses at once what `fetch` would refuse without looking a name up: scheme, credentials, literal addresses. */
   check(url: string): void;
 }
@@ -82,33 +99,49 @@ export function createEgress({ allow, lookup = systemLookup }: EgressOptions): O
     headersTimeout: 0,
     bodyTimeout: 0,
   });
+
+  /** One exchange under its time limit; `take` reads the answer and says when some of it has come. */
+  async function perform<T>(
+    request: Exchange,
+    take: (response: Dispatcher.ResponseData, host: string, arrived: () => void) => Promise<T>,
+  ): Promise<T> {
+    const url = parseTarget(policy, request.url);
+    if (request.signal.aborted) throw canceled();
+    const abort = new AbortController();
+    const onAbort = () => abort.abort(canceled());
+    const endAfter = (ms: number, what: string) =>
+      setTimeout(() => {
+        abort.abort(new AuspexError("deadline_exceeded", `${url.host} ${what} within ${ms} ms`));
+      }, ms);
+    const timer = endAfter(request.timeoutMs, "did not answer in full");
+    const stall = request.stallMs === undefined ? undefined : endAfter(request.stallMs, "sent nothing");
+    request.signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const response = await exchange(agent, url, request, abort.signal);
+      return await take(response, url.host, () => stall?.refresh());
+    } catch (error) {
+      throw outward(abort.signal.aborted ? abort.signal.reason : error, url.host);
+    } finally {
+      clearTimeout(timer);
+      clearTimeout(stall);
+      request.signal.removeEventListener("abort", onAbort);
+    }
+  }
+
   return {
     check: (url) => {
       parseTarget(policy, url);
     },
-    fetch: async (request) => {
-      const url = parseTarget(policy, request.url);
-      if (request.signal.aborted) throw canceled();
-      const abort = new AbortController();
-      const onAbort = () => abort.abort(canceled());
-      const timer = setTimeout(() => {
-        abort.abort(
-          new AuspexError(
-            "deadline_exceeded",
-            `${url.host} did not answer in full within ${request.timeoutMs} ms`,
-          ),
-        );
-      }, request.timeoutMs);
-      request.signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        return await exchange(agent, url, request, abort.signal);
-      } catch (error) {
-        throw outward(error, url.host);
-      } finally {
-        clearTimeout(timer);
-        request.signal.removeEventListener("abort", onAbort);
-      }
-    },
+    fetch: (request) =>
+      perform(request, async (response, host) => ({
+        ...headOf(response),
+        body: await readBody(response, request, host),
+      })),
+    download: (request) =>
+      perform({ ...request, method: "GET" }, async (response, host, arrived) => {
+        await writeBody(response, request, host, arrived);
+        return headOf(response);
+      }),
     close: () => agent.destroy(new AuspexError("unavailable", "the server is shutting down")),
   };
 }
@@ -205,12 +238,16 @@ function guardedConnector(
   };
 }
 
+type Exchange = Pick<EgressRequest, "url" | "method" | "headers" | "body" | "timeoutMs" | "signal"> & {
+  readonly stallMs?: number;
+};
+
 async function exchange(
   agent: Dispatcher,
   url: URL,
-  request: EgressRequest,
+  request: Exchange,
   signal: AbortSignal,
-): Promise<EgressResponse> {
+): Promise<Dispatcher.ResponseData> {
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
@@ -229,11 +266,13 @@ async function exchange(
   });
   // undici looks at the signal once it has a connection; until then only the race ends the wait.
   const response = await Promise.race([answered, aborted]);
-  return {
-    status: response.statusCode,
-    headers: flatten(response.headers),
-    body: await readBody(response, request, url.host),
-  };
+  // Leaving early destroys the body, and with it the connection; nobody else is there to hear that error.
+  response.body.on("error", () => {});
+  return response;
+}
+
+function headOf(response: Dispatcher.ResponseData): Omit<EgressResponse, "body"> {
+  return { status: response.statusCode, headers: flatten(response.headers) };
 }
 
 function flatten(headers: Dispatcher.ResponseData["headers"]): Readonly<Record<string, string>> {
@@ -245,28 +284,54 @@ function flatten(headers: Dispatcher.ResponseData["headers"]): Readonly<Record<s
   return flat;
 }
 
+function tooLong(host: string, maxBytes: number): AuspexError {
+  return new AuspexError("resource_exhausted", `${host} answered more than ${maxBytes} bytes`);
+}
+
 async function readBody(
   { body, headers }: Dispatcher.ResponseData,
   { maxBytes, overflow }: EgressRequest,
   host: string,
 ): Promise<Uint8Array> {
-  // Leaving early destroys the stream, and with it the connection; nobody else is there to hear that error.
-  body.on("error", () => {});
-  const tooLong = () => new AuspexError("resource_exhausted", `${host} answered more than ${maxBytes} bytes`);
   if (overflow === "fail" && Number(headers["content-length"]) > maxBytes) {
     body.destroy();
-    throw tooLong();
+    throw tooLong(host, maxBytes);
   }
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     const room = maxBytes - length;
-    if (chunk.length > room && overflow === "fail") throw tooLong();
+    if (chunk.length > room && overflow === "fail") throw tooLong(host, maxBytes);
     chunks.push(chunk.length > room ? chunk.subarray(0, room) : chunk);
     length += Math.min(chunk.length, room);
     if (chunk.length > room) break;
   }
   return Buffer.concat(chunks, length);
+}
+
+async function writeBody(
+  { statusCode, body, headers }: Dispatcher.ResponseData,
+  { path, maxBytes }: EgressDownload,
+  host: string,
+  arrived: () => void,
+): Promise<void> {
+  if (statusCode !== 200 || Number(headers["content-length"]) > maxBytes) {
+    body.destroy();
+    if (statusCode !== 200) return;
+    throw tooLong(host, maxBytes);
+  }
+  const file = await open(path, "w", 0o600);
+  try {
+    let length = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      arrived();
+      length += chunk.length;
+      if (length > maxBytes) throw tooLong(host, maxBytes);
+      await file.appendFile(chunk);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** What the caller is told of a failure; the original stays its cause. */

@@ -167,7 +167,7 @@ export async function checkInput(
 /** Same request, same hash: SHA-256 over what the prediction is made of, keys in order. */
 export function requestHash(request: CreatePredictionRequest): string {
   const hash = createHash("sha256");
-  const { model, input, deadline, validateInput, deferResolution, webhook } = request;
+  const { model, input, deadline, validateInput, deferResolution, webhook, tasks } = request;
   hash.update(
     canonical({
       model,
@@ -176,6 +176,8 @@ export function requestHash(request: CreatePredictionRequest): string {
       validateInput,
       deferResolution,
       webhook: webhook ? [webhook.url, webhook.secret, webhook.format] : null,
+      // Left out where there are none, as in the hashes of before there were tasks.
+      ...(tasks.length > 0 && { tasks }),
       tensors: Object.fromEntries(
         Object.entries(request.tensors).map(([k, t]) => [k, [t.dtype, ...t.shape]]),
       ),

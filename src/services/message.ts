@@ -138,7 +138,11 @@ export function predictionMessage(prediction: Prediction): PredictionInit {
   return message;
 }
 
-export function modelVersionMessage(version: ModelVersion): MessageInitShape<typeof ModelVersionSchema> {
+/** @param modelUuid of its model */
+export function modelVersionMessage(
+  version: ModelVersion,
+  modelUuid: string,
+): MessageInitShape<typeof ModelVersionSchema> {
   const { state, manifest } = version;
   return {
     model: `${version.owner}/${version.name}`,
@@ -161,6 +165,7 @@ export function modelVersionMessage(version: ModelVersion): MessageInitShape<typ
     batchMax: manifest?.batchMax ?? 0,
     createTime: time(version.createdAt),
     digest: version.digest,
+    modelUuid,
   };
 }
 

@@ -1,7 +1,7 @@
 /** From the name that a caller wrote to the version that runs, with the caller's rights and aliases applied. */
 
 import { AuspexError } from "../domain/error.ts";
-import { type ModelRef, type ModelVersion, mayUse, parseModelRef } from "../domain/model.ts";
+import { isOutsideId, type ModelRef, type ModelVersion, mayUse, parseModelRef } from "../domain/model.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { ModelRegistry } from "../engine/engine.ts";
 import type { AliasStore } from "../store/store.ts";
@@ -35,17 +35,17 @@ export function createModelDirectory(models: ModelRegistry, aliases: AliasStore)
   return {
     async resolve(principal, reference) {
       let ref = parseModelRef(reference);
-      if (!ref) throw notFound(reference);
-      let version = mayUse(principal, ref.owner) ? find(ref) : undefined;
+      if (!ref && !isOutsideId(reference)) throw notFound(reference);
+      let version = ref && mayUse(principal, ref.owner) ? find(ref) : undefined;
       if (!version) {
-        const alias = await aliases.get(principal.name, `${ref.owner}/${ref.name}`);
+        const alias = await aliases.get(principal.name, ref ? `${ref.owner}/${ref.name}` : reference);
         const target = alias && parseModelRef(alias.target);
         if (target) {
-          ref = { ...target, version: ref.version ?? target.version };
+          ref = { ...target, version: ref?.version ?? target.version };
           version = mayUse(principal, ref.owner) ? find(ref) : undefined;
         }
       }
-      if (!mayUse(principal, ref.owner)) throw notFound(reference);
+      if (!ref || !mayUse(principal, ref.owner)) throw notFound(reference);
       if (version?.state.kind !== "ready") throw unready(ref, reference);
       return version;
     },

@@ -1,7 +1,7 @@
 /** The operations on models, versions and aliases. The models folder is the truth; this file only asks for it. */
 import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { AuspexError, invalidArgument } from "../domain/error.ts";
-import { type ModelVersion, mayPublish, mayUse, parseModelRef } from "../domain/model.ts";
+import { isOutsideId, type ModelVersion, mayPublish, mayUse, parseModelRef } from "../domain/model.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { ModelRegistry } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
@@ -9,6 +9,7 @@ import type { Operations } from "./call.ts";
 import { modelVersionMessage, timeMessage } from "./message.ts";
 import type { ModelDirectory } from "./model-directory.ts";
 import { decodePageToken, encodePageToken } from "./page-token.ts";
+import { stableUuid } from "./stable-uuid.ts";
 import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 50;
@@ -44,7 +45,16 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
     return found;
   }
 
-  function modelMessage(
+  async function uuidOf(principal: Principal, model: string): Promise<string> {
+    return (await store.trainings.model(principal.name, model))?.id ?? stableUuid("model", model);
+  }
+
+  async function versionMessage(principal: Principal, version: ModelVersion) {
+    return modelVersionMessage(version, await uuidOf(principal, fullName(version)));
+  }
+
+  async function modelMessage(
+    principal: Principal,
     model: string,
     versions: readonly ModelVersion[],
     counts: ReadonlyMap<string, number>,
@@ -55,7 +65,7 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
       name: model,
       task: described?.manifest?.task ?? "",
       description: described?.manifest?.description ?? "",
-      latestVersion: latest && modelVersionMessage(latest),
+      latestVersion: latest && (await versionMessage(principal, latest)),
       predictionsCount: BigInt(counts.get(model) ?? 0),
       createTime: timeMessage(Math.min(...versions.map(({ createdAt }) => createdAt))),
     };
@@ -81,7 +91,9 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
       const last = page.at(-1);
       const counts = await store.predictions.countByModel(principal.name);
       return {
-        models: page.map(([name, versions]) => modelMessage(name, versions, counts)),
+        models: await Promise.all(
+          page.map(([name, versions]) => modelMessage(principal, name, versions, counts)),
+        ),
         nextPageToken:
           last && names.length > size ? encodePageToken({ direction: "after", key: last[0] }) : "",
       };
@@ -90,27 +102,29 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
     async getModel(request, { principal }) {
       validate(request, limits);
       const versions = versionsOf(principal, request.name);
-      return {
-        model: modelMessage(request.name, versions, await store.predictions.countByModel(principal.name)),
-      };
+      const counts = await store.predictions.countByModel(principal.name);
+      return { model: await modelMessage(principal, request.name, versions, counts) };
     },
 
     async listModelVersions(request, { principal }) {
       validate(request, limits);
-      return { versions: versionsOf(principal, request.model).map(modelVersionMessage) };
+      const versions = versionsOf(principal, request.model);
+      const uuid = await uuidOf(principal, request.model);
+      return { versions: versions.map((version) => modelVersionMessage(version, uuid)) };
     },
 
     async getModelVersion(request, { principal }) {
       validate(request, limits);
-      return { version: modelVersionMessage(versionOf(principal, request.model, request.version)) };
+      return {
+        version: await versionMessage(principal, versionOf(principal, request.model, request.version)),
+      };
     },
 
     async publishModelVersion(request, { principal, signal }) {
       validate(request, limits);
       const { owner, name } = ownName(principal, "model", request.model);
-      return {
-        version: modelVersionMessage(await models.publish({ owner, name, files: request.files, signal })),
-      };
+      const version = await models.publish({ owner, name, files: request.files, signal });
+      return { version: await versionMessage(principal, version) };
     },
 
     async deleteModelVersion(request, { principal }) {
@@ -123,7 +137,8 @@ export function createModelOperations(options: ModelOptions): Operations<typeof 
 
     async setModelAlias(request, { principal }) {
       validate(request, limits);
-      ownName(principal, "alias", request.alias);
+      // An outside id is the caller's own in any case; a name must not be taken for another owner's model.
+      if (!isOutsideId(request.alias)) ownName(principal, "alias", request.alias);
       if (visible(principal).has(request.alias)) {
         throw invalidArgument({ field: "alias", reason: "conflict", description: "is the name of a model" });
       }

@@ -2,7 +2,7 @@
  * Opaque page tokens: base64url of a small JSON array, [direction, id]. They hold no secret: every query is by
  * principal, whatever the token says.
  */
-import { invalidArgument } from "../domain/error.ts";
+import { type AuspexError, invalidArgument } from "../domain/error.ts";
 
 export interface PagePosition {
   /** `before`: the page of older items that follows the id; `after`: the page of newer ones. */
@@ -27,7 +27,20 @@ export function decodePageToken(token: string): PagePosition | undefined {
   } catch {
     // Falls through to the same complaint.
   }
-  throw invalidArgument({
+  throw malformed();
+}
+
+/** Of a list by number: the one that the page follows; undefined for "". */
+export function decodeNumberToken(token: string): number | undefined {
+  const position = decodePageToken(token);
+  if (!position) return undefined;
+  const key = Number(position.key);
+  if (!Number.isSafeInteger(key) || key < 0) throw malformed();
+  return key;
+}
+
+function malformed(): AuspexError {
+  return invalidArgument({
     field: "page_token",
     reason: "format",
     description: "is not a token that a list has answered",

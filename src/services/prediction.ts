@@ -15,6 +15,7 @@ import { isTerminal, type Prediction, type WebhookTarget } from "../domain/predi
 import type { NewDelivery } from "../domain/webhook.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext, Operations } from "./call.ts";
+import { durationMs } from "./check.ts";
 import type { Hints } from "./hints.ts";
 import {
   type AcceptedInput,
@@ -31,7 +32,9 @@ import { decodePageToken, encodePageToken } from "./page-token.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { failure } from "./run.ts";
 import { queueFull, type Runner } from "./runner.ts";
-import { durationMs, type Limits, validate } from "./validation.ts";
+import type { Usage } from "./usage.ts";
+import { type Limits, validate } from "./validation.ts";
+import type { Watches } from "./watch.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
 /** A cancel that loses this many races in a row meets a row that changes all the time: a fault of ours. */
@@ -43,7 +46,9 @@ export interface PredictionOptions {
   readonly runner: Runner;
   readonly hints: Hints;
   readonly rate: RateLimiter;
-  readonly limits: Limits & { readonly MAX_WATCHES: number };
+  readonly usage: Usage;
+  readonly limits: Limits;
+  readonly watches: Watches;
   /** Microseconds since the epoch. */
   readonly now: () => number;
   readonly mintId: () => string;
@@ -52,8 +57,6 @@ export interface PredictionOptions {
   readonly onSettled: (prediction: Prediction) => void;
   /** Throws `unavailable` while the server starts or stops. */
   readonly refuseUnlessServing: () => void;
-  /** Aborted when the server begins to stop: ends watches, which can be resumed. */
-  readonly stopping: AbortSignal;
   /** Aborted when what runs has had its time to end: answers those who still wait with what there is. */
   readonly ending: AbortSignal;
 }
@@ -61,7 +64,6 @@ export interface PredictionOptions {
 export function createPredictionOperations(options: PredictionOptions): Operations<typeof PredictionService> {
   const { input, directory, runner, hints, limits, now, deliveriesFor } = options;
   const { store, egress } = input;
-  let watches = 0;
 
   async function read(principal: string, id: string): Promise<Prediction> {
     const prediction = await store.predictions.get(principal, (parseUuid(id) ?? id) as PredictionId);
@@ -82,6 +84,13 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
       if (request.deferResolution && error instanceof AuspexError) return error;
       throw error;
     }
+  }
+
+  function refuseOtherTask({ tasks }: CreatePredictionRequest, { manifest }: ModelVersion): void {
+    const task = manifest?.task ?? "";
+    if (tasks.length === 0 || tasks.includes(task)) return;
+    const description = `must include ${task}, which is the model's task`;
+    throw invalidArgument({ field: "tasks", reason: "task", description });
   }
 
   function webhookTarget(request: CreatePredictionRequest): WebhookTarget | null {
@@ -247,6 +256,7 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     }
     const accepted = acceptInput(request, () => options.mintId() as ImageId);
     const version = await resolveModel(request, call);
+    if (!(version instanceof AuspexError)) refuseOtherTask(request, version);
     if (!request.deferResolution) await refuseUnreachable(input, call.principal.name, accepted);
     if (request.validateInput && !(version instanceof AuspexError) && version.manifest) {
       const resolved = await resolveInput(input, call.principal.name, accepted, call.signal);
@@ -258,8 +268,29 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     // comes first.
     const plain =
       waitMs > 0 && request.requestId === "" && !prediction.webhook && prediction.status === "pending";
-    if (plain && runner.canRunUnwritten()) return createUnwritten(prediction, accepted, waitMs, call);
-    return waitFor(await createWritten(prediction, accepted), waitMs, call);
+    let waited = false;
+    const created = await counted(prediction, () => {
+      waited = plain && runner.canRunUnwritten();
+      return waited
+        ? createUnwritten(prediction, accepted, waitMs, call)
+        : createWritten(prediction, accepted);
+    });
+    return waited ? created : waitFor(created, waitMs, call);
+  }
+
+  /** Counts towards the quota what the creation ends with, unless that is no new prediction. */
+  async function counted(
+    { id, principal }: Prediction,
+    creation: () => Promise<Prediction>,
+  ): Promise<Prediction> {
+    const month = await options.usage.take(principal);
+    let created: Prediction | undefined;
+    try {
+      created = await creation();
+      return created;
+    } finally {
+      if (created?.id !== id) options.usage.giveBack(principal, month);
+    }
   }
 
   // ---- list, cancel, watch -------------------------------------------------------------------------------------
@@ -322,33 +353,16 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
 
   async function* watch(request: WatchPredictionRequest, call: CallContext) {
     validate(request, limits);
-    if (watches >= limits.MAX_WATCHES) {
-      throw new AuspexError("resource_exhausted", `the server holds ${watches} watch streams already`, {
-        retryAfterMs: 1000,
-      });
-    }
-    watches++;
-    const changes = hints.subscribe((parseUuid(request.id) ?? request.id) as PredictionId);
-    const { signal, release } = anySignal(call.signal, options.stopping);
-    let seen = request.afterRevision;
-    try {
-      for (;;) {
-        const prediction = await read(call.principal.name, request.id);
-        if (prediction.revision > seen) {
-          seen = prediction.revision;
-          yield { prediction: predictionMessage(prediction) };
-        }
-        if (isTerminal(prediction.status) || call.signal.aborted) return;
-        if (options.stopping.aborted) {
-          throw new AuspexError("unavailable", `the server is shutting down; resume after revision ${seen}`);
-        }
-        await changes.next(signal);
-      }
-    } finally {
-      watches--;
-      release();
-      changes.close();
-    }
+    const states = options.watches.watch(
+      {
+        id: parseUuid(request.id) ?? request.id,
+        afterRevision: request.afterRevision,
+        read: () => read(call.principal.name, request.id),
+        isEnded: ({ status }: Prediction) => isTerminal(status),
+      },
+      call,
+    );
+    for await (const prediction of states) yield { prediction: predictionMessage(prediction) };
   }
 
   return {

@@ -26,8 +26,16 @@ export function startRetention({ store, retentionMs, now, log }: RetentionOption
     for (let count = BATCH; count === BATCH && !stopped; deleted += count) {
       count = await store.predictions.deleteEnded({ endedBefore: now() - retentionMs * 1000, limit: BATCH });
     }
+    let deletions = 0;
+    for (let count = BATCH; count === BATCH && !stopped; deletions += count) {
+      count = await store.deletions.deleteEnded({ askedBefore: now() - retentionMs * 1000, limit: BATCH });
+    }
+    const embeddings = stopped ? 0 : await store.embeddings.sweep();
     const blobs = stopped ? 0 : await store.blobs.sweep(BLOB_AGE_MIN_MS);
-    if (deleted + blobs > 0) log.info({ predictions: deleted, blobs }, "deleted what was past its retention");
+    if (deleted + deletions + embeddings + blobs > 0) {
+      const counts = { predictions: deleted, deletions, embeddings, blobs };
+      log.info(counts, "deleted what was past its retention, or what nothing refers to any more");
+    }
   }
 
   const timer = setInterval(

@@ -1,19 +1,36 @@
 /** All that transports see of the floors below them. */
+import type { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import type { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import type { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import type { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import type { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
 import type { Principal } from "../domain/principal.ts";
 import type { Operations } from "./call.ts";
+import type { FileLinks } from "./file-link.ts";
 
 export interface Services {
   readonly predictions: Operations<typeof PredictionService>;
   readonly models: Operations<typeof ModelService>;
   readonly images: Operations<typeof ImageService>;
+  readonly datasets: Operations<typeof DatasetService>;
+  readonly feedback: Operations<typeof FeedbackService>;
+  readonly trainings: Operations<typeof TrainingService>;
+  readonly accounts: Operations<typeof AccountService>;
+  /** Links to pictures of examples. */
+  readonly files: FileLinks;
   /**
-   * The principal of a bearer token (without the word "Bearer"); undefined for none sent. Throws
-   * `unauthenticated`. An open server answers its one principal whatever is sent.
+   * The principal of a bearer token (without the word "Bearer"); undefined for none sent: an API key, an access token
+   * of AccountService, or a JWT that a user's or an account's secret has signed. Rejects with `unauthenticated`. An
+   * open server answers its one principal whatever is sent.
    */
-  authenticate(token: string | undefined): Principal;
+  authenticate(token: string | undefined): Promise<Principal>;
+  /**
+   * A user's or a secret's JWT anew, with the same claims and four hours ahead, for a dialect that answers one with
+   * every call, and whom it stands for. An open server cannot know who signed, and signs by itself; there too it must
+   * be well-formed and not expired. Rejects with `unauthenticated`.
+   */
+  renewToken(token: string): Promise<{ readonly principal: Principal; readonly token: string }>;
   /** Where a principal stands with its creation rate; undefined when there is no limit. Costs nothing of it. */
   rateLimit(principal: Principal): RateLimitState | undefined;
   readonly health: Health;

@@ -6,7 +6,6 @@
  * cannot see the server's settings, and the rules that matter most here (tensor sizes, JSON depth, references) are
  * code in either case.
  */
-import type { Duration } from "@bufbuild/protobuf/wkt";
 import type {
   GetImageRequest,
   ImportImageRequest,
@@ -31,88 +30,43 @@ import type {
 } from "../../gen/auspex/v1/prediction_pb.ts";
 import type { Tensor } from "../../gen/auspex/v1/tensor_pb.ts";
 import { type FieldViolation, invalidArgument } from "../domain/error.ts";
-import { parseUuid } from "../domain/id.ts";
-import { NAME_PART, parseModelRef } from "../domain/model.ts";
+import { NAME_PART, TASKS } from "../domain/model.ts";
 import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
+import { ACCOUNT_CHECKS } from "./account-checks.ts";
+import {
+  byId,
+  type Check,
+  type Complain,
+  duration,
+  type Limits,
+  length,
+  modelAlias,
+  modelName,
+  modelRef,
+  PAGE_TOKEN_LENGTH_MAX,
+  pageSize,
+  url,
+  versionNumber,
+} from "./check.ts";
+import { DATASET_CHECKS } from "./dataset-checks.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
+import { TRAINING_CHECKS } from "./training-checks.ts";
 
-/** The limits that a check may need; a part of the server's configuration. */
-export interface Limits {
-  readonly WAIT_MAX: number;
-  readonly MAX_TENSOR_ELEMENTS: number;
-  readonly MAX_JSON_DEPTH: number;
-}
+export type { Limits } from "./check.ts";
 
 /** A hand-held part of a request: more are a mistake, and each costs a look-up. */
 const FILES_MAX = 16;
 const TENSORS_MAX = 64;
 const DIMENSIONS_MAX = 8;
+const TASKS_MAX = 8;
 const KEY_LENGTH_MAX = 256;
 const REQUEST_ID_LENGTH_MAX = 255;
-export const URL_LENGTH_MAX = 2048;
+/** `owner/name:version` has 139 at most; this is for what resembles none. */
+const MODEL_LENGTH_MAX = 256;
 const SECRET_LENGTH_MAX = 256;
 const DEADLINE_MAX_MS = 86_400_000;
 const PUBLISHED_FILES_MAX = 256;
-const PAGE_SIZE_MAX = 200;
-const PAGE_TOKEN_LENGTH_MAX = 1024;
-
-type Complain = (field: string, reason: string, description: string) => void;
-
-function modelRef(complain: Complain, field: string, value: string): void {
-  if (value === "") complain(field, "required", "is required, in the form owner/name or owner/name:version");
-  else if (!parseModelRef(value)) {
-    complain(field, "format", "must be owner/name or owner/name:version, of a-z, 0-9, '-', '_' and '.'");
-  }
-}
-
-function modelName(complain: Complain, field: string, value: string): void {
-  if (value === "") complain(field, "required", "is required, in the form owner/name");
-  else if (!parseModelRef(value) || value.includes(":")) {
-    complain(field, "format", "must be owner/name, of a-z, 0-9, '-', '_' and '.'");
-  }
-}
-
-function versionNumber(complain: Complain, value: number): void {
-  if (value < 1) complain("version", "required", "is required, from 1 up");
-}
-
-function uuid(complain: Complain, value: string): void {
-  if (value === "") complain("id", "required", "is required");
-  else if (parseUuid(value) === undefined) complain("id", "format", "must be a UUID");
-}
-
-function length(complain: Complain, field: string, value: string, max: number): void {
-  if (value.length > max)
-    complain(field, "too_long", `has ${value.length} characters; at most ${max} are allowed`);
-}
-
-function pageSize(complain: Complain, value: number): void {
-  if (value > PAGE_SIZE_MAX) complain("page_size", "out_of_range", `must be 0 to ${PAGE_SIZE_MAX}`);
-}
-
-function url(complain: Complain, field: string, value: string): void {
-  if (value === "") complain(field, "required", "is required");
-  else if (value.length > URL_LENGTH_MAX) length(complain, field, value, URL_LENGTH_MAX);
-  else if (!URL.canParse(value)) complain(field, "format", "must be an absolute http or https URL");
-  else if (!/^https?:$/.test(new URL(value).protocol)) {
-    complain(field, "format", "must be an http or https URL");
-  }
-}
-
-/** Milliseconds of a duration; NaN for one that google.protobuf.Duration does not allow. */
-export function durationMs(duration: Duration): number {
-  const { seconds, nanos } = duration;
-  const mixed = (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0);
-  return mixed || Math.abs(nanos) > 999_999_999 ? Number.NaN : Number(seconds) * 1000 + nanos / 1e6;
-}
-
-function duration(complain: Complain, field: string, value: Duration, max: number, positive: boolean): void {
-  const ms = durationMs(value);
-  if (!(ms <= max && (positive ? ms > 0 : ms >= 0))) {
-    complain(field, "out_of_range", `must be ${positive ? "more than 0" : "0"} to ${max / 1000} s`);
-  }
-}
 
 /** Levels of nesting, counted without recursion and not beyond one more than `limit`. */
 function isDeeper(value: JsonValue, limit: number): boolean {
@@ -185,7 +139,9 @@ function tensor(complain: Complain, field: string, { dtype, shape, data }: Tenso
 }
 
 function create(request: CreatePredictionRequest, complain: Complain, limits: Limits): void {
-  modelRef(complain, "model", request.model);
+  // Deferred, a name that no model can have is one that no model has.
+  if (request.deferResolution) length(complain, "model", request.model, MODEL_LENGTH_MAX);
+  else modelRef(complain, "model", request.model);
   if (request.input && isDeeper(request.input, limits.MAX_JSON_DEPTH)) {
     complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
   } else if (request.input && hasNonFinite(request.input)) {
@@ -218,6 +174,11 @@ function create(request: CreatePredictionRequest, complain: Complain, limits: Li
   if (request.wait) duration(complain, "wait", request.wait, limits.WAIT_MAX, false);
   if (request.deadline) duration(complain, "deadline", request.deadline, DEADLINE_MAX_MS, true);
   length(complain, "request_id", request.requestId, REQUEST_ID_LENGTH_MAX);
+  if (request.tasks.length > TASKS_MAX) {
+    complain("tasks", "too_many", `has ${request.tasks.length} entries; at most ${TASKS_MAX} are allowed`);
+  } else if (!request.tasks.every((task) => TASKS.some((known) => known === task))) {
+    complain("tasks", "unknown", `must be of ${TASKS.join(", ")}`);
+  }
   if (request.webhook) {
     url(complain, "webhook.url", request.webhook.url);
     length(complain, "webhook.secret", request.webhook.secret, SECRET_LENGTH_MAX);
@@ -225,10 +186,6 @@ function create(request: CreatePredictionRequest, complain: Complain, limits: Li
       complain("webhook.format", "unknown", "is not a known format");
   }
 }
-
-type Check<T> = (request: T, complain: Complain, limits: Limits) => void;
-
-const byId: Check<{ readonly id: string }> = (request, complain) => uuid(complain, request.id);
 
 /** The table: a request's type name → its check. */
 const CHECKS = {
@@ -270,17 +227,20 @@ const CHECKS = {
     versionNumber(complain, request.version);
   }) as Check<DeleteModelVersionRequest>,
   "auspex.v1.SetModelAliasRequest": ((request, complain) => {
-    modelName(complain, "alias", request.alias);
+    modelAlias(complain, "alias", request.alias);
     modelRef(complain, "model", request.model);
   }) as Check<SetModelAliasRequest>,
   "auspex.v1.DeleteModelAliasRequest": ((request, complain) =>
-    modelName(complain, "alias", request.alias)) as Check<DeleteModelAliasRequest>,
+    modelAlias(complain, "alias", request.alias)) as Check<DeleteModelAliasRequest>,
   "auspex.v1.UploadImageRequest": ((request, complain) => {
     if (request.data.length === 0) complain("data", "required", "must hold the bytes of a picture");
   }) as Check<UploadImageRequest>,
   "auspex.v1.ImportImageRequest": ((request, complain) =>
     url(complain, "url", request.url)) as Check<ImportImageRequest>,
   "auspex.v1.GetImageRequest": byId as Check<GetImageRequest>,
+  ...DATASET_CHECKS,
+  ...TRAINING_CHECKS,
+  ...ACCOUNT_CHECKS,
 };
 
 type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];

@@ -1,6 +1,6 @@
 /**
  * Blobs: bytes on disk under their own hash, `<folder>/<first 2 hex digits>/<sha256>`. Written aside, synced and
- * renamed, so that a name always stands for whole, durable bytes. Which are in use is told by the image rows.
+ * renamed, so that a name always stands for whole, durable bytes. Which are in use is told by the rows (blob-use.ts).
  *
  * A blob is put before the row that refers to it commits. Sweeping between the two would lose it, which the age limit
  * prevents: a put refreshes the age of a blob that is there already, and a sweep looks at the age last, in the same
@@ -10,8 +10,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { statSync, unlinkSync, utimesSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { unreferencedBlobs } from "./blob-use.ts";
 import type { Database } from "./database.ts";
-import { unreferencedBlobs } from "./image.ts";
 import type { BlobStore } from "./store.ts";
 import { errorFrom, failureOf } from "./thread-protocol.ts";
 
@@ -66,6 +66,18 @@ export async function openBlobs(folder: string, database: Database): Promise<Blo
       } catch (error) {
         if (isMissing(error)) return undefined;
         throw error;
+      }
+    },
+
+    path: (hash) => pathOf(folder, hash),
+
+    async withStaged(use) {
+      const part = join(aside, randomUUID());
+      try {
+        await (await open(part, "wx", 0o600)).close();
+        return await use(part);
+      } finally {
+        await rm(part, { force: true });
       }
     },
 

@@ -65,22 +65,6 @@ const unended = statement<object>()(() =>
 
 export const listImporting = operation("image.importing", (tx, _: object) => tx.all(unended, {}));
 
-const anyOfBlob = statement<{ blob: string }>()((place) =>
-  tables.selectFrom("image").select("id").where("blob", "=", place("blob")).limit(1),
-);
-
-/** Answers those of the blobs that no image refers to. */
-export const unreferencedBlobs = operation(
-  "image.unreferencedBlobs",
-  async (tx, blobs: readonly string[]) => {
-    const free: string[] = [];
-    for (const blob of blobs) {
-      if (!(await tx.get(anyOfBlob, { blob }))) free.push(blob);
-    }
-    return free;
-  },
-);
-
 export function imageStore(database: Database): ImageStore {
   return {
     insert: async (image) => {

@@ -4,6 +4,7 @@
  */
 import { AuspexError } from "../domain/error.ts";
 import { predictions } from "./migrations/0001-predictions.ts";
+import { training } from "./migrations/0002-training.ts";
 import type { SqliteConnection } from "./sqlite.ts";
 import { statement, tables } from "./statement.ts";
 
@@ -14,7 +15,7 @@ export interface Migration {
   readonly sql: string;
 }
 
-export const MIGRATIONS: readonly Migration[] = [predictions];
+export const MIGRATIONS: readonly Migration[] = [predictions, training];
 
 const CREATE_TABLE =
   "create table if not exists migration (version integer not null primary key, name text not null) strict";

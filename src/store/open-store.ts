@@ -1,16 +1,23 @@
 /** The embedded store: SQLite and blobs under one data folder, which it has to itself. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { accountStore } from "./account.ts";
 import { aliasStore } from "./alias.ts";
 import { openBlobs } from "./blob.ts";
 import { expireLeases } from "./claim.ts";
 import type { Database } from "./database.ts";
+import { datasetStore } from "./dataset.ts";
+import { importStore } from "./dataset-import.ts";
+import { deletionStore } from "./deletion.ts";
 import { deliveryStore, releaseDeliveries } from "./delivery.ts";
+import { embeddingStore } from "./embedding.ts";
+import { exampleStore } from "./example.ts";
 import { imageStore } from "./image.ts";
 import { type FolderLock, lockFolder } from "./lock.ts";
 import { predictionStore } from "./prediction.ts";
 import { openSqliteDatabase } from "./sqlite-database.ts";
 import type { BlobStore, Store, StoreOptions } from "./store.ts";
+import { trainingStore } from "./training.ts";
 
 /**
  * Creates the folder and the database where they are missing and brings an older database up to date.
@@ -47,6 +54,13 @@ function assemble({ database, blobs, queueMax, lock }: Parts): Store {
     deliveries: deliveryStore(database),
     images: imageStore(database),
     aliases: aliasStore(database),
+    accounts: accountStore(database),
+    datasets: datasetStore(database),
+    examples: exampleStore(database),
+    imports: importStore(database),
+    deletions: deletionStore(database),
+    trainings: trainingStore(database),
+    embeddings: embeddingStore(database),
     blobs,
     description: database.description,
     close: async () => {

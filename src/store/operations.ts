@@ -1,7 +1,34 @@
 /** Every operation by its name: how a thread finds what it is asked to run. */
+import { addUsage, deleteRefreshToken, getUsage, insertRefreshToken, refreshTokenOwner } from "./account.ts";
 import { deleteAlias, getAlias, listAliases, setAlias } from "./alias.ts";
+import { unreferencedBlobs } from "./blob-use.ts";
 import { claim, expireLeases, nextClaimAt, renew } from "./claim.ts";
 import type { Operation } from "./database.ts";
+import {
+  createDataset,
+  createLabel,
+  deleteDataset,
+  examplesOf,
+  getDataset,
+  getLabel,
+  listDatasets,
+} from "./dataset.ts";
+import {
+  beginImport,
+  clearImport,
+  createImport,
+  endImport,
+  insertImported,
+  unendedImports,
+} from "./dataset-import.ts";
+import {
+  countExamples,
+  deleteEndedDeletions,
+  getDeletion,
+  purgeDataset,
+  recordDeletion,
+  unfinishedDeletions,
+} from "./deletion.ts";
 import {
   insertDeliveries,
   listDeliveries,
@@ -10,7 +37,15 @@ import {
   releaseDeliveries,
   takeDue,
 } from "./delivery.ts";
-import { getImage, insertImageRow, listImporting, settleImage, unreferencedBlobs } from "./image.ts";
+import {
+  deleteEmbeddings,
+  getEmbeddings,
+  missingEmbeddings,
+  putEmbeddings,
+  unusedEmbeddings,
+} from "./embedding.ts";
+import { deleteExample, getExample, insertExample, listExamples } from "./example.ts";
+import { getImage, insertImageRow, listImporting, settleImage } from "./image.ts";
 import {
   deleteEnded,
   getPrediction,
@@ -19,6 +54,19 @@ import {
   transition,
 } from "./prediction.ts";
 import { countByModel, listPredictions } from "./prediction-list.ts";
+import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
+import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
+import {
+  advanceTraining,
+  cancelTraining,
+  claimTraining,
+  getCheckpoint,
+  giveBackTraining,
+  restartTraining,
+  settleTraining,
+  takeUpTrainings,
+} from "./training-run.ts";
+import { getTraining, retrainModel, startTraining } from "./training-start.ts";
 
 const ALL = [
   insertPrediction,
@@ -47,6 +95,57 @@ const ALL = [
   getAlias,
   listAliases,
   deleteAlias,
+  insertRefreshToken,
+  refreshTokenOwner,
+  deleteRefreshToken,
+  getUsage,
+  addUsage,
+  createDataset,
+  getDataset,
+  listDatasets,
+  createLabel,
+  getLabel,
+  examplesOf,
+  deleteDataset,
+  insertExample,
+  getExample,
+  listExamples,
+  deleteExample,
+  createImport,
+  beginImport,
+  unendedImports,
+  insertImported,
+  clearImport,
+  endImport,
+  getDeletion,
+  unfinishedDeletions,
+  recordDeletion,
+  countExamples,
+  purgeDataset,
+  deleteEndedDeletions,
+  startTraining,
+  retrainModel,
+  getTraining,
+  getTrainedModel,
+  latestTraining,
+  listTrainings,
+  listEpochs,
+  claimTraining,
+  takeUpTrainings,
+  getCheckpoint,
+  restartTraining,
+  advanceTraining,
+  settleTraining,
+  cancelTraining,
+  giveBackTraining,
+  deleteTrainedModel,
+  purgeTrainedModel,
+  isAbandoned,
+  getEmbeddings,
+  missingEmbeddings,
+  putEmbeddings,
+  unusedEmbeddings,
+  deleteEmbeddings,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(

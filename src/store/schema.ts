@@ -2,8 +2,10 @@
  * The tables as the newest migration leaves them, for Kysely's types. Names and types of columns stand here; what
  * they hold is told by the domain type that each row is mapped to.
  */
+import type { Dataset, DatasetType, Deletion, ExampleSource } from "../domain/dataset.ts";
 import type { ImageState } from "../domain/image.ts";
 import type { PredictionStatus } from "../domain/prediction.ts";
+import type { TrainingStatus } from "../domain/training.ts";
 import type { Delivery, DeliveryState } from "../domain/webhook.ts";
 
 export interface Tables {
@@ -11,6 +13,18 @@ export interface Tables {
   readonly delivery: DeliveryRow;
   readonly image: ImageRow;
   readonly alias: AliasTableRow;
+  readonly sequence: { readonly name: string; readonly value: number };
+  readonly dataset: DatasetRow;
+  readonly label: LabelRow;
+  readonly example: ExampleRow;
+  readonly dataset_import: DatasetImportRow;
+  readonly deletion: DeletionRow;
+  readonly trained_model: TrainedModelRow;
+  readonly training: TrainingRow;
+  readonly epoch: EpochRow;
+  readonly embedding: EmbeddingRow;
+  readonly refresh_token: RefreshTokenRow;
+  readonly usage: UsageRow;
   readonly migration: { readonly version: number; readonly name: string };
 }
 
@@ -87,4 +101,133 @@ export interface AliasTableRow {
   readonly principal: string;
   readonly alias: string;
   readonly target: string;
+}
+
+export interface DatasetRow {
+  readonly id: number;
+  readonly principal: string;
+  readonly name: string;
+  readonly type: DatasetType;
+  readonly state: Dataset["state"]["kind"];
+  readonly failure: string;
+  /** The import under way, whose examples do not count yet. */
+  readonly import_id: number | null;
+  readonly duplicates: number;
+  /** SkippedFiles as JSON. */
+  readonly skipped: string;
+  readonly created_at: number;
+  readonly updated_at: number;
+  /** Set once its deletion was asked for. */
+  readonly deleted_at: number | null;
+}
+
+export interface LabelRow {
+  readonly id: number;
+  readonly dataset_id: number;
+  readonly principal: string;
+  readonly name: string;
+}
+
+export interface ExampleRow {
+  readonly id: number;
+  readonly dataset_id: number;
+  readonly label_id: number;
+  readonly principal: string;
+  readonly name: string;
+  readonly source: ExampleSource;
+  /** The import that it came with; null for one that came alone. */
+  readonly import_id: number | null;
+  readonly blob: string;
+  readonly media_type: string;
+  readonly width: number;
+  readonly height: number;
+  readonly size_bytes: number;
+  readonly created_at: number;
+}
+
+export interface DatasetImportRow {
+  readonly id: number;
+  readonly dataset_id: number;
+  /** One of the two is set. */
+  readonly blob: string | null;
+  readonly url: string | null;
+  /** 0 or 1. */
+  readonly is_first: number;
+  readonly created_at: number;
+}
+
+export interface DeletionRow {
+  readonly id: string;
+  readonly principal: string;
+  readonly kind: Deletion["kind"];
+  readonly deleted: string;
+  readonly model_id: string;
+  readonly state: Deletion["state"];
+  readonly progress: number;
+  readonly failure: string;
+  readonly created_at: number;
+}
+
+export interface TrainedModelRow {
+  readonly name: string;
+  readonly principal: string;
+  readonly id: string;
+  readonly model_id: string;
+  readonly dataset_id: number;
+  readonly type: DatasetType;
+  readonly created_at: number;
+  readonly deleted_at: number | null;
+}
+
+export interface TrainingRow {
+  readonly id: string;
+  readonly principal: string;
+  readonly model: string;
+  readonly name: string;
+  readonly dataset_id: number;
+  readonly status: TrainingStatus;
+  readonly revision: number;
+  readonly attempt: number;
+  readonly progress: number;
+  readonly failure: string;
+  /** TrainingOptions, TrainingStats and EpochMetrics as JSON. */
+  readonly options: string;
+  readonly stats: string | null;
+  readonly last_epoch: string | null;
+  readonly params: string;
+  readonly version: number;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly started_at: number | null;
+  readonly ended_at: number | null;
+  readonly checkpoint: Uint8Array | null;
+}
+
+export interface EpochRow {
+  readonly training_id: string;
+  readonly epoch: number;
+  /** Metrics as JSON. */
+  readonly metrics: string;
+  /** EpochResult[] as JSON. */
+  readonly results: string;
+}
+
+export interface EmbeddingRow {
+  readonly extractor: string;
+  readonly blob: string;
+  /** Float32, little endian. */
+  readonly vector: Uint8Array;
+}
+
+export interface RefreshTokenRow {
+  readonly hash: string;
+  readonly principal: string;
+  readonly created_at: number;
+}
+
+export interface UsageRow {
+  readonly principal: string;
+  /** First moment of the calendar month (UTC). */
+  readonly month: number;
+  readonly predictions: number;
 }

@@ -10,12 +10,22 @@ import type { ImageId, PredictionId } from "../domain/id.ts";
 import type { Image, ImageState } from "../domain/image.ts";
 import type { Lease, Prediction, PredictionStatus, PredictionSummary } from "../domain/prediction.ts";
 import type { Delivery, DeliveryState, NewDelivery } from "../domain/webhook.ts";
+import type { AccountStore } from "./account.ts";
+import type { DatasetStore, DeletionStore, ExampleStore, ImportStore } from "./dataset-store.ts";
+import type { EmbeddingStore, TrainingStore } from "./training-store.ts";
 
 export interface Store {
   readonly predictions: PredictionStore;
   readonly deliveries: DeliveryStore;
   readonly images: ImageStore;
   readonly aliases: AliasStore;
+  readonly accounts: AccountStore;
+  readonly datasets: DatasetStore;
+  readonly examples: ExampleStore;
+  readonly imports: ImportStore;
+  readonly deletions: DeletionStore;
+  readonly trainings: TrainingStore;
+  readonly embeddings: EmbeddingStore;
   readonly blobs: BlobStore;
   /** What to print at start, e.g. `sqlite ./data/auspex.db`. */
   readonly description: string;
@@ -154,7 +164,11 @@ export interface BlobStore {
   /** Durable when it resolves; answers the SHA-256, lower-case hex. */
   put(bytes: Uint8Array): Promise<string>;
   get(hash: string): Promise<Uint8Array | undefined>;
-  /** Deletes blobs that no image refers to and that were put before `olderThanMs` ago. Answers how many. */
+  /** Where its bytes lie on this machine, to be read in parts; nothing is said of whether they do. */
+  path(hash: string): string;
+  /** Gives the path of an empty file that is gone once `use` has ended, or with the next start. */
+  withStaged<T>(use: (path: string) => Promise<T>): Promise<T>;
+  /** Deletes blobs that nothing refers to and that were put before `olderThanMs` ago. Answers how many. */
   sweep(olderThanMs: number): Promise<number>;
 }
 

@@ -3,9 +3,13 @@
  * service is one line in `bindings`.
  */
 import type { DescMessage, DescMethod, DescService, Message, MessageInitShape } from "@bufbuild/protobuf";
+import { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
+import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext, Operations } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 
@@ -31,7 +35,32 @@ export function bindings(services: Services): readonly Binding[] {
     ...bind(PredictionService, services.predictions),
     ...bind(ModelService, services.models),
     ...bind(ImageService, services.images),
+    ...bind(DatasetService, services.datasets),
+    ...bind(FeedbackService, services.feedback),
+    ...bind(TrainingService, services.trainings),
+    ...bind(AccountService, services.accounts),
   ];
+}
+
+/** What hands out credentials cannot ask for one. */
+const PUBLIC: ReadonlySet<DescMethod> = new Set([AccountService.method.createToken]);
+
+/** Whether a caller without a credential may call it. */
+export function isPublic(method: DescMethod): boolean {
+  return PUBLIC.has(method);
+}
+
+/**
+ * Whom a call of the method works for.
+ *
+ * @param token as `Services.authenticate` takes it
+ */
+export function callerOf(
+  services: Services,
+  method: DescMethod,
+  token: string | undefined,
+): Promise<Principal> {
+  return isPublic(method) ? Promise.resolve(NOBODY) : services.authenticate(token);
 }
 
 /** Full names of the services that the bindings belong to. */

@@ -29,7 +29,7 @@ import type { Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, methodName } from "./binding.ts";
+import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } from "./binding.ts";
 import { allowOrigins } from "./cors.ts";
 import { countJsonValues } from "./json-values.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
@@ -44,6 +44,9 @@ export interface ConnectDeps {
 
 /** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** Bytes of a body that nobody vouches for: a token is 8 KiB at most. */
+const PUBLIC_BODY_MAX = 64 * 1024;
 
 const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
 
@@ -71,8 +74,8 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
     // A misspelt field is told instead of being ignored.
     jsonOptions: { ignoreUnknownFields: false },
     // Before the body is read: who may not call does not get to send megabytes.
-    requestGate: (context) => {
-      context.values.set(PRINCIPAL, authenticate(context, deps));
+    requestGate: async (context) => {
+      context.values.set(PRINCIPAL, await principalOf(context, deps));
     },
   });
   for (const binding of bindings(deps.services)) route(router, binding, deps);
@@ -90,7 +93,11 @@ function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void
       : (request: Message, context: HandlerContext) =>
           stream(method, context, deps, (call) => binding.run(request, call));
   // The router derives the type from a method known at compile time; a binding is any method.
-  router.rpc(binding.method, implementation as never);
+  router.rpc(
+    binding.method,
+    implementation as never,
+    isPublic(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
+  );
 }
 
 async function answer(
@@ -148,9 +155,10 @@ function callSignal(context: HandlerContext): { readonly signal: AbortSignal; re
   return { signal: abort.signal, release: () => context.signal.removeEventListener("abort", onEnd) };
 }
 
-function authenticate(context: HandlerContext, { services, log }: ConnectDeps): Principal {
+async function principalOf(context: HandlerContext, { services, log }: ConnectDeps): Promise<Principal> {
+  const token = bearerToken(context.requestHeader.get("authorization") ?? undefined);
   try {
-    return services.authenticate(bearerToken(context.requestHeader.get("authorization") ?? undefined));
+    return await callerOf(services, context.method, token);
   } catch (thrown) {
     throw connectError(refusal(thrown, { method: context.url, signal: context.signal, log }));
   }

@@ -16,8 +16,8 @@ export interface DialectContext {
 export interface Dialect {
   /** For logs and tests, e.g. `wriftai`. */
   readonly name: string;
-  /** The path below which everything, unknown paths included, is this dialect's to answer, e.g. `/v1`. */
-  readonly prefix: string;
-  /** Adds routes, parsers, hooks and answers to its own scope; paths are relative to the prefix. */
+  /** The paths below which everything, unknown paths included, is this dialect's to answer, e.g. `/v1`. */
+  readonly prefixes: readonly string[];
+  /** Adds routes, parsers, hooks and answers to a scope of its own for each prefix; paths are relative to it. */
   register(scope: FastifyInstance, context: DialectContext): void;
 }

@@ -10,7 +10,14 @@ import type { Logger } from "pino";
 import { AuspexError } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, methodName, type StreamBinding, type UnaryBinding } from "./binding.ts";
+import {
+  type Answer,
+  type Binding,
+  callerOf,
+  methodName,
+  type StreamBinding,
+  type UnaryBinding,
+} from "./binding.ts";
 import { grpcStatus } from "./grpc-status.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
 
@@ -33,7 +40,7 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
     });
     try {
       const context = {
-        principal: authenticate(call, deps),
+        principal: await principalOf(call, binding, deps),
         signal: abort.signal,
         deadlineAt: deadlineOf(call),
       };
@@ -59,7 +66,7 @@ export function streamHandler(
     const deadlineAt = deadlineOf(call);
     const deadline = deadlineTimer(deadlineAt, abort);
     try {
-      const context = { principal: authenticate(call, deps), signal, deadlineAt };
+      const context = { principal: await principalOf(call, binding, deps), signal, deadlineAt };
       for await (const answer of binding.run(decode(binding.method.input, call.request), context)) {
         await write(call, encode(binding.method.output, answer), signal);
         signal.throwIfAborted();
@@ -108,9 +115,9 @@ function deadlineTimer(
 
 type Call = ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer>;
 
-function authenticate(call: Call, { services }: CallDeps) {
+function principalOf(call: Call, { method }: Binding, { services }: CallDeps) {
   const [header] = call.metadata.get("authorization");
-  return services.authenticate(bearerToken(header?.toString()));
+  return callerOf(services, method, bearerToken(header?.toString()));
 }
 
 function deadlineOf(call: Call): number | undefined {

@@ -1,5 +1,5 @@
 /**
- * The HTTP/1.1 listener: health, metrics, Connect and gRPC-Web, and the REST dialects, each in a scope of its own.
+ * The HTTP/1.1 listener: health, metrics, files, Connect and gRPC-Web, and the REST dialects, each in a scope of its own.
  * Global is only what nobody else answers: unknown paths and requests that never became one.
  */
 import { createServer, type Server } from "node:http";
@@ -12,6 +12,7 @@ import type { Services } from "../services/services.ts";
 import { answerUnparsable } from "./client-error.ts";
 import { registerConnect } from "./connect.ts";
 import type { Dialect } from "./dialect.ts";
+import { registerFiles } from "./files.ts";
 
 export interface HttpListener {
   readonly port: number;
@@ -62,13 +63,13 @@ export async function startHttp(options: HttpOptions): Promise<HttpListener> {
     if (status >= 500) log.error({ err: thrown, method: `${request.method} ${request.url}` }, "call failed");
     reply.code(status).send(body);
   });
-  if (config.API_KEYS.size === 0 && isLoopback(config.HOST)) refuseForeignHosts(app);
+  if (config.open && isLoopback(config.HOST)) refuseForeignHosts(app);
   app.register(async (scope) => registerOperational(scope, services));
   app.register(async (scope) => registerConnect(scope, { services, config, log, grpcPort }));
-  for (const dialect of dialects) {
-    app.register(async (scope) => dialect.register(scope, { services, config, log }), {
-      prefix: dialect.prefix,
-    });
+  for (const { prefixes, register } of dialects) {
+    for (const prefix of prefixes) {
+      app.register(async (scope) => register(scope, { services, config, log }), { prefix });
+    }
   }
   await app.listen({ host: config.HOST, port: config.HTTP_PORT });
   const address = app.server.address();
@@ -92,7 +93,7 @@ function refuseForeignHosts(app: FastifyInstance): void {
     if (host === undefined || !NAMED_HOST.test(host) || LOCAL_HOST.test(host)) return;
     throw new AuspexError(
       "permission_denied",
-      `a server without API keys answers to localhost and to addresses, not to the name ${host.slice(0, 100)}`,
+      `an open server answers to localhost and to addresses, not to the name ${host.slice(0, 100)}`,
     );
   });
 }
@@ -113,7 +114,7 @@ function createHttpServer({ tls, MAX_HEADER_BYTES }: Config): Server {
   return createTlsServer({ ...options, cert: tls.cert, key: tls.key, ...ca, ALPNProtocols: ["http/1.1"] });
 }
 
-/** Health, metrics, and what is nobody's. */
+/** Health, metrics, files, and what is nobody's. */
 function registerOperational(scope: FastifyInstance, services: Services): void {
   // A body that nobody will look at is no reason to complain about its type.
   scope.removeAllContentTypeParsers();
@@ -127,6 +128,7 @@ function registerOperational(scope: FastifyInstance, services: Services): void {
     const { text, contentType } = await services.metrics();
     return reply.type(contentType).send(text);
   });
+  registerFiles(scope, services);
   scope.setNotFoundHandler((request, reply) => {
     const [path = ""] = request.url.split("?", 1);
     reply

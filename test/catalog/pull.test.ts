@@ -106,6 +106,18 @@ describe("pull", () => {
     expect((await stat(modelDir)).ino).toBe(before.ino);
   });
 
+  it("lets runs at the same time publish it once, and all of them end well", async () => {
+    await writeEntry(await archive("weights.tgz", tarball(WEIGHTS)));
+    const runs = await Promise.all(Array.from({ length: 8 }, () => models("pull", "tiny")));
+    for (const { status, printed } of runs) {
+      expect(status, printed).toBe(0);
+      expect(printed).toMatch(/is ready|is there already/);
+    }
+    const { manifest } = await checkFolder(modelDir, NEVER);
+    expect(manifest.labels).toEqual(["", "cat", "dog, hound"]);
+    expect(await leftovers()).toEqual([]);
+  });
+
   it("mends a model folder that lacks a file, or was made from an older entry", async () => {
     const weights = await archive("weights.tgz", tarball(WEIGHTS));
     await writeEntry(weights);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createIdMinter, parseUuid } from "../../src/domain/id.ts";
+import { base32OfUuid, createIdMinter, firstIdOf, parseUuid, uuidOfBase32 } from "../../src/domain/id.ts";
 
 const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
 
@@ -23,4 +23,28 @@ test("only UUIDs are read, in either case", () => {
   for (const text of ["", "x", "018f3a6e00007000800000000000000", "018f3a6e-0000-7000-8000-0123456789ab "]) {
     expect(parseUuid(text)).toBeUndefined();
   }
+});
+
+test("the 128 bits of an id are 26 characters of base32, and read again", () => {
+  for (const id of [
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "019c0000-1234-7000-8000-0123456789ab",
+  ]) {
+    expect(base32OfUuid(id)).toMatch(/^[A-Z2-7]{26}$/);
+    expect(uuidOfBase32(base32OfUuid(id))).toBe(id);
+  }
+  // 125 bits of zero, then 001 with two zeros behind it: the alphabet's fifth.
+  expect(base32OfUuid("00000000-0000-0000-0000-000000000001")).toBe("AAAAAAAAAAAAAAAAAAAAAAAAAE");
+  for (const text of ["", "A".repeat(25), "a".repeat(26), "A".repeat(27), "1".repeat(26)]) {
+    expect(uuidOfBase32(text)).toBeUndefined();
+  }
+});
+
+test("the first id of a millisecond sorts between those before and those of it", () => {
+  const mint = createIdMinter((bytes) => bytes.fill(0));
+  const [before, of] = [mint(1_999), mint(2_000)];
+  expect(before < firstIdOf(2_000)).toBe(true);
+  expect(firstIdOf(2_000) < of).toBe(true);
+  expect(firstIdOf(2_000.9)).toBe(firstIdOf(2_000));
 });

@@ -61,7 +61,7 @@ export class LoadingWorker {
       await this.#worker.up;
       const { runtime, notes } = await this.#worker.call(
         "load",
-        { key, folder, manifest, known: null },
+        { key, folder, manifest, digest: "", backbone: null, known: null },
         timeoutMs,
       );
       await this.#worker.call("unload", { key }, timeoutMs);

@@ -6,6 +6,8 @@ import { TASK_SCHEMAS } from "../../src/engine/task-schemas.ts";
 
 const PICTURE = { task: "image-classification", labels: ["cat", "dog"], picture: { width: 8, height: 4 } };
 
+const DETECTOR = { ...PICTURE, task: "image-detection", detection: { boxes: "b", scores: "s" } };
+
 /** The complaints about a manifest, as `field: description`. */
 function complaints(manifest: unknown): string[] {
   try {
@@ -28,11 +30,13 @@ describe("readManifest", () => {
       labels: [],
       picture: null,
       activation: "none",
+      detection: null,
       batchMax: 32,
       batchDelayMs: null,
       inputSchema: TASK_SCHEMAS.tensor.input,
       outputSchema: TASK_SCHEMAS.tensor.output,
       embedding: null,
+      backbone: null,
       runtime: null,
     });
     const picture = readManifest(JSON.stringify(PICTURE));
@@ -49,11 +53,13 @@ describe("readManifest", () => {
       source: "here",
       picture: { width: 8, height: 4, range: [-1, 1], resize: "cover" },
       activation: "softmax",
+      detection: null,
       batchMax: 3,
       batchDelayMs: 2.5,
       inputSchema: { type: "object", properties: { image: { type: "string" } } },
       outputSchema: { type: "object" },
       embedding: "pool",
+      backbone: null,
       runtime: "tfjs-wasm",
     };
     const manifest = readManifest(JSON.stringify(given));
@@ -98,6 +104,64 @@ describe("readManifest", () => {
       "labels: must NOT have fewer than 1 items",
       "picture: must be object",
     ]);
+  });
+
+  it("has a backbone by its version, and then no embedding of its own", () => {
+    const on = (backbone: unknown, more: object = {}) => complaints({ ...PICTURE, backbone, ...more });
+    expect(on("auspex/mobilenet:1")).toEqual([]);
+    for (const wrong of [
+      "",
+      "auspex/mobilenet",
+      "mobilenet:1",
+      "auspex/mobilenet:0",
+      "auspex/mobilenet:latest",
+    ])
+      expect(on(wrong)).toEqual(["backbone: must be owner/name:version"]);
+    expect(on(1)).toEqual(["backbone: must be string,null"]);
+    expect(on("auspex/mobilenet:1", { embedding: "pool" })).toEqual([
+      "embedding: is the backbone's own, and not to be named here",
+    ]);
+  });
+
+  it("fills in what a detector leaves out", () => {
+    expect(readManifest(JSON.stringify(DETECTOR)).detection).toEqual({
+      boxes: "b",
+      scores: "s",
+      boxForm: "yxyx",
+      iouThreshold: 0.5,
+      maxDetections: 100,
+    });
+    const given = { boxes: "b", scores: "s", boxForm: "xyxy", iouThreshold: 0, maxDetections: 1 };
+    const manifest = readManifest(JSON.stringify({ ...DETECTOR, detection: given }));
+    expect(manifest.detection).toEqual(given);
+    expect(readManifest(JSON.stringify(manifest))).toEqual(manifest);
+  });
+
+  it("needs a detector's outputs described, and no other task's", () => {
+    const { detection, ...rest } = DETECTOR;
+    expect(complaints(rest)).toEqual(["detection: is required"]);
+    expect(complaints({ ...rest, detection: null })).toEqual(["detection: must be object"]);
+    expect(complaints({ ...PICTURE, detection })).toEqual([
+      "detection: is for the task image-detection alone",
+    ]);
+    expect(complaints({ ...rest, detection: { boxes: "", boxForm: "cxcywh", iou: 1 } })).toEqual([
+      "detection.boxForm: must be one of yxyx, xyxy",
+      "detection.boxes: must NOT have fewer than 1 characters",
+      "detection.iou: is not a known key",
+      "detection.scores: is required",
+    ]);
+  });
+
+  it.each([
+    ["iouThreshold", 1, 1.001],
+    ["iouThreshold", 0, -0.001],
+    ["maxDetections", 1000, 1001],
+    ["maxDetections", 1, 0],
+    ["boxes", "b".repeat(500), "b".repeat(501)],
+  ])("holds the limit of a detector's %s at its edge", (key, good, bad) => {
+    const withKey = (value: unknown) => ({ ...DETECTOR, detection: { ...DETECTOR.detection, [key]: value } });
+    expect(complaints(withKey(good))).toEqual([]);
+    expect(complaints(withKey(bad))).toHaveLength(1);
   });
 
   it.each(["", "{", "[]", "null", "7", '"task"'])("refuses %j, which is no JSON object", (text) => {

@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine, Job } from "../../src/engine/engine.ts";
 import { writeModel } from "../models/mlp.ts";
-import { type EngineFixture, photo, startEngine } from "./harness.ts";
+import { type EngineFixture, photo, startEngine, until, workerPids } from "./harness.ts";
 
 const MAX_PIXELS = 1_000_000;
 
@@ -232,3 +232,32 @@ function png(width: number, height: number): Buffer {
   const pixels = chunk("IDAT", deflateSync(Buffer.alloc(64)));
   return Buffer.concat([magic, chunk("IHDR", header), pixels, chunk("IEND", Buffer.alloc(0))]);
 }
+
+it("a picture that kills its worker twice is given up, and those beside it are looked at", async () => {
+  const fixture = await startEngine({ workers: 1 });
+  try {
+    const create = { width: 5000, height: 5000, channels: 3, background: "#336699" } as const;
+    const image = await sharp({ create }).png().toBuffer();
+    const seen = new Set<number>();
+    const killNew = async (): Promise<void> => {
+      // Of the pool and the one that looks into pictures.
+      await until(async () => (await workerPids()).filter((pid) => !seen.has(pid)).length === 2);
+      for (const pid of (await workerPids()).filter((each) => !seen.has(each))) {
+        seen.add(pid);
+        process.kill(pid, "SIGKILL");
+      }
+    };
+    const looks = Promise.allSettled(
+      Array.from({ length: 4 }, () => fixture.engine.inspect(image, new AbortController().signal)),
+    );
+    await killNew();
+    await killNew();
+    const outcomes = await looks;
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+    expect(outcomes.find(({ status }) => status === "rejected")).toMatchObject({
+      reason: { code: "internal", message: "the worker died twice while looking at this picture" },
+    });
+  } finally {
+    await fixture.stop();
+  }
+});

@@ -113,7 +113,7 @@ describe.each(DOORS)("over %s", (door) => {
 
   test("what is wrong with a request is said field by field", async () => {
     const error = await client()
-      .createPrediction({ model: "no-slash", requestId: "x".repeat(256), wait: { seconds: 61n } })
+      .createPrediction({ model: "no / model", requestId: "x".repeat(256), wait: { seconds: 61n } })
       .catch((thrown: unknown) => ConnectError.from(thrown));
     expect(error).toBeInstanceOf(ConnectError);
     expect((error as ConnectError).code).toBe(Code.InvalidArgument);

@@ -12,7 +12,7 @@ import { AuspexError } from "../../src/domain/error.ts";
 import type { JsonObject } from "../../src/domain/payload.ts";
 import { validate } from "../../src/services/validation.ts";
 
-const limits = { WAIT_MAX: 60_000, MAX_TENSOR_ELEMENTS: 1000, MAX_JSON_DEPTH: 64 };
+const limits = { WAIT_MAX: 60_000, MAX_TENSOR_ELEMENTS: 1000, MAX_JSON_DEPTH: 64, MAX_EXAMPLE_BYTES: 1000 };
 
 function complaints(check: () => void): string[] {
   try {
@@ -28,6 +28,13 @@ function complaints(check: () => void): string[] {
 const createComplaints = (init: MessageInitShape<typeof CreatePredictionRequestSchema>) =>
   complaints(() => validate(create(CreatePredictionRequestSchema, { model: "a/b", ...init }), limits));
 
+test("tasks are known ones, eight at most", () => {
+  expect(createComplaints({ tasks: ["image-classification", "image-detection"] })).toEqual([]);
+  expect(createComplaints({ tasks: Array(8).fill("tensor") })).toEqual([]);
+  expect(createComplaints({ tasks: Array(9).fill("tensor") })).toEqual(["tasks"]);
+  expect(createComplaints({ tasks: ["tensor", "guessing"] })).toEqual(["tasks"]);
+});
+
 /** JSON whose objects are nested that many levels deep. */
 function nested(levels: number): JsonObject {
   let value: JsonObject = {};
@@ -42,7 +49,10 @@ function tensor(shape: number[], bytes: number, dtype: DataType = DataType.FLOAT
 describe("each limit, one inside and one outside", () => {
   test("model", () => {
     expect(createComplaints({ model: "a/b:3" })).toEqual([]);
-    for (const model of ["", "a", "a/b:0", "A/b"]) expect(createComplaints({ model })).toEqual(["model"]);
+    for (const model of ["a042400000Ns4HdAAJ", "a".repeat(64)])
+      expect(createComplaints({ model })).toEqual([]);
+    for (const model of ["", "a:1", "a/b:0", "A/b", "a b", "a".repeat(65)])
+      expect(createComplaints({ model })).toEqual(["model"]);
   });
   test("JSON depth", () => {
     expect(createComplaints({ input: nested(64) })).toEqual([]);
@@ -147,7 +157,7 @@ describe("each limit, one inside and one outside", () => {
 });
 
 test("all complaints come at once", () => {
-  expect(createComplaints({ model: "x", wait: { seconds: 99n }, requestId: "y".repeat(300) })).toEqual([
+  expect(createComplaints({ model: "x y", wait: { seconds: 99n }, requestId: "y".repeat(300) })).toEqual([
     "model",
     "wait",
     "request_id",

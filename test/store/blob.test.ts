@@ -94,3 +94,22 @@ test("a blob that cannot be written is the storage's fault, and leaves nothing",
   await expect(blobs.put(bytes)).rejects.toMatchObject({ code: "unavailable" });
   expect(readdirSync(join(dataDir, "blobs", "tmp"))).toEqual([]);
 });
+
+test("a staged file is empty, and gone once it was used", async () => {
+  const dataDir = tempFolder();
+  const { blobs } = await tempStore({ dataDir });
+  const seen: string[] = [];
+  const use = (path: string) => {
+    seen.push(path);
+    expect(statSync(path).size).toBe(0);
+    writeFileSync(path, "half of it");
+    if (seen.length === 2) throw new Error("in the middle");
+    return Promise.resolve(7);
+  };
+  expect(await blobs.withStaged(use)).toBe(7);
+  await expect(blobs.withStaged(async (path) => use(path))).rejects.toThrow("in the middle");
+  expect(new Set(seen).size).toBe(2);
+  expect(seen.filter((path) => existsSync(path))).toEqual([]);
+  const hash = await blobs.put(Buffer.from("whole"));
+  expect(blobs.path(hash)).toBe(pathOf(dataDir, hash));
+});

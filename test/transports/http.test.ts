@@ -19,7 +19,7 @@ const WATCH = "/auspex.v1.PredictionService/WatchPrediction";
 
 const toy: Dialect = {
   name: "toy",
-  prefix: "/toy",
+  prefixes: ["/toy"],
   register(scope) {
     scope.addHook("onRequest", async (_request, reply) => void reply.header("x-toy", "1"));
     scope.post("/echo", async (request) => request.body);

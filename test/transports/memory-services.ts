@@ -32,9 +32,17 @@ export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServi
     predictions: { ...memoryPredictions(), ...replaced },
     models: unimplemented(),
     images: unimplemented(),
-    authenticate(token) {
+    datasets: unimplemented(),
+    feedback: unimplemented(),
+    trainings: unimplemented(),
+    accounts: unimplemented(),
+    files: unimplemented(),
+    async authenticate(token) {
       if (token === BAD_KEY) throw new AuspexError("unauthenticated", "this key is not known");
       return token === undefined ? LOCAL : { name: token, open: false };
+    },
+    renewToken: async () => {
+      throw new AuspexError("unimplemented", "not in memory");
     },
     rateLimit: () => undefined,
     health: {

@@ -1,6 +1,6 @@
 /** Compiles a TF.js graph model: its GraphDef, node by node, each by the operator of that name. */
 import type { ModelFiles } from "../worker/weights.ts";
-import type { Compiled, Named } from "./compiled.ts";
+import { type Compiled, EMBEDDING_OUTPUT, type Named } from "./compiled.ts";
 import { createGraph, type Graph } from "./graph.ts";
 import {
   type GraphDef,
@@ -23,8 +23,11 @@ interface Edge {
   readonly port: Port;
 }
 
-/** @throws NotCovered naming the operators; Error when the model is at fault */
-export function compileGraphModel(files: ModelFiles): Compiled {
+/**
+ * @param embedding name of the node whose output becomes `Compiled.embedding`; null for none
+ * @throws NotCovered naming the operators; Error when the model is at fault
+ */
+export function compileGraphModel(files: ModelFiles, embedding: string | null = null): Compiled {
   const definition = readGraphDef(files.model.modelTopology);
   const { inputs, outputs } = edgesOf(definition, files.model.signature);
   const context: Context = {
@@ -33,14 +36,25 @@ export function compileGraphModel(files: ModelFiles): Compiled {
     inputNames: new Map(inputs.map(({ name, port }) => [port.node, name])),
   };
   const ports = (edges: readonly Edge[]) => edges.map((edge) => edge.port);
-  refuseUncovered(definition, context, ports(outputs));
-  const graph = createGraph("graph-model", namesOf(inputs, outputs));
-  const values = compileNodes(context, { graph, values: new Map() }, ports([...inputs, ...outputs]));
+  const embedded = embeddingEdge(context, embedding);
+  refuseUncovered(definition, context, ports([...outputs, ...embedded]));
+  const graph = createGraph("graph-model", namesOf(inputs, [...outputs, ...embedded]));
+  const wanted = ports([...inputs, ...outputs, ...embedded]);
+  const values = compileNodes(context, { graph, values: new Map() }, wanted);
   const named = (edges: readonly Edge[], from: number): readonly Named[] =>
     edges.map(({ name }, i) => ({ name, value: values[from + i] as Value }));
   const results = named(outputs, inputs.length);
-  for (const { name, value } of results) graph.output(name, value);
-  return { inputs: named(inputs, 0), outputs: results, model: graph.finish() };
+  const [extra] = named(embedded, inputs.length + outputs.length);
+  for (const { name, value } of extra ? [...results, extra] : results) graph.output(name, value);
+  return { inputs: named(inputs, 0), outputs: results, embedding: extra, model: graph.finish() };
+}
+
+/** Nothing when there is no such node, or only inside a loop. */
+function embeddingEdge({ definition }: Context, embedding: string | null): readonly Edge[] {
+  if (embedding === null) return [];
+  // A node may have a name that is no port's.
+  const port = definition.nodes.has(embedding) ? { node: embedding, output: 0 } : readPort(embedding);
+  return definition.nodes.has(port.node) ? [{ name: EMBEDDING_OUTPUT, port }] : [];
 }
 
 /** @throws NotCovered when two inputs or outputs could not be told apart */

@@ -1,6 +1,6 @@
 /** Compiles a TF.js layers model: Keras' description of it, layer by layer. */
 import type { ModelFiles } from "../worker/weights.ts";
-import type { Compiled } from "./compiled.ts";
+import { type Compiled, EMBEDDING_OUTPUT } from "./compiled.ts";
 import { createGraph, type Graph } from "./graph.ts";
 import { configOf, typeOf } from "./layers/config.ts";
 import { type LayerWeights, layerWeights } from "./layers/layer-weights.ts";
@@ -18,8 +18,11 @@ interface Context {
   calls: number;
 }
 
-/** @throws NotCovered naming the layers; Error when the model is at fault */
-export function compileLayersModel(files: ModelFiles): Compiled {
+/**
+ * @param embedding name of the layer whose output becomes `Compiled.embedding`; null for none
+ * @throws NotCovered naming the layers; Error when the model is at fault
+ */
+export function compileLayersModel(files: ModelFiles, embedding: string | null = null): Compiled {
   const topology = readTopology(files.model.modelTopology);
   // All of them at once: whoever wants to add layers learns which.
   const missing = [...new Set(uncovered(topology))];
@@ -27,16 +30,17 @@ export function compileLayersModel(files: ModelFiles): Compiled {
     throw new NotCovered(`the layer${missing.length > 1 ? "s" : ""} ${missing.join(", ")}`);
   const names = [...topology.inputs.map(({ layer }) => layer), ...topology.outputNames];
   if (new Set(names).size < names.length) throw new NotCovered("inputs and outputs of the same name");
-  const graph = createGraph("layers-model", names);
+  const graph = createGraph("layers-model", [...names, EMBEDDING_OUTPUT]);
   const weights = layerWeights(graph, files);
   const inputs = topology.inputs.map(({ layer }) => {
     const node = topology.layers.get(layer);
     if (node?.className !== "InputLayer") throw new Error(`the model has no input layer ${layer}`);
     return { name: layer, value: inputValue(graph, node) };
   });
+  const embedded = lastCall(topology, embedding);
   const results = compileModel(
     { graph, weights, calls: 0 },
-    topology,
+    { ...topology, outputs: [...topology.outputs, ...embedded] },
     inputs.map(({ value }) => value),
   );
   weights.finish();
@@ -46,7 +50,15 @@ export function compileLayersModel(files: ModelFiles): Compiled {
     return { name, value };
   });
   for (const { name, value } of outputs) graph.output(name, value);
-  return { inputs, outputs, model: graph.finish() };
+  const value = embedded.length > 0 ? results.at(-1) : undefined;
+  if (value) graph.output(EMBEDDING_OUTPUT, value);
+  return { inputs, outputs, embedding: value && { name: EMBEDDING_OUTPUT, value }, model: graph.finish() };
+}
+
+/** What the layer gives when it is called last; nothing when it is not there, or never called. */
+function lastCall({ layers }: Topology, layer: string | null): readonly Source[] {
+  const calls = layers.get(layer ?? "")?.calls.length ?? 0;
+  return layer !== null && calls > 0 ? [{ layer, call: calls - 1, output: 0 }] : [];
 }
 
 function uncovered(topology: Topology): readonly string[] {

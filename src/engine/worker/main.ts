@@ -7,6 +7,8 @@ import { flushCompileCache } from "node:module";
 import { Worker } from "node:worker_threads";
 import type { CallKind, Calls, FromWorker, LoadRequest, ToWorker, WorkerSettings } from "../protocol.ts";
 import { toWire } from "../wire-error.ts";
+import { Fits } from "./fits.ts";
+import { LoadedModels } from "./loaded-models.ts";
 import { createRuntimes } from "./runtimes.ts";
 import { openVersion, type Version } from "./version.ts";
 
@@ -19,7 +21,8 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
   stdin: false,
 }).unref();
 
-const runtimes = createRuntimes(settings.threads);
+const models = new LoadedModels(createRuntimes(settings.threads), settings.runtime);
+const fits = new Fits();
 const versions = new Map<string, Version>();
 
 function send(message: FromWorker): void {
@@ -33,9 +36,9 @@ function opened(key: string): Version {
   return version;
 }
 
-async function load({ key, folder, manifest, known }: LoadRequest): Promise<Calls["load"]["answer"]> {
-  const choice = await runtimes.load(folder, manifest, settings.runtime);
-  const version = await openVersion(choice, manifest, known, settings.maxPixels);
+async function load(request: LoadRequest): Promise<Calls["load"]["answer"]> {
+  const { key, manifest, known } = request;
+  const version = await openVersion(await models.load(request), manifest, known, settings.maxPixels);
   versions.get(key)?.dispose();
   versions.set(key, version);
   // A worker is ended by force, and would take what it has compiled with it.
@@ -59,6 +62,16 @@ async function answer(message: ToWorker): Promise<Calls[CallKind]["answer"]> {
       const { inspectPicture } = await import("./picture.ts");
       return inspectPicture(message.request.bytes, settings.maxPixels);
     }
+    case "embed":
+      return opened(message.request.key).embed(message.request.images);
+    case "fitOpen":
+      return fits.open(message.request);
+    case "fitExamples":
+      return fits.add(message.request);
+    case "fitRun":
+      return fits.run(message.request);
+    case "fitClose":
+      return fits.close(message.request.id);
     default:
       return message satisfies never;
   }

@@ -19,6 +19,7 @@ import {
   type HostTensors,
   type LoadedModel,
   type OutputSpec,
+  onlyTensor,
   type Runtime,
   Unsupported,
 } from "./runtime.ts";
@@ -41,12 +42,13 @@ export async function openOnnxRuntime(threads: number, importPackage: ImportPack
   };
   return {
     name: "onnxruntime",
-    async load(folder) {
+    async load(folder, manifest) {
+      const { embedding } = manifest;
       if (await exists(join(folder, "model.onnx"))) {
-        return served(ort, await openSession(ort, await readOnnxFile(folder), options));
+        return served(ort, await openSession(ort, await readOnnxFile(folder), options), embedding);
       }
-      const compiled = await compile(folder);
-      return served(ort, await openSession(ort, compiled.model, options), compiled);
+      const compiled = await compile(folder, embedding);
+      return served(ort, await openSession(ort, compiled.model, options), embedding, compiled);
     },
   };
 }
@@ -70,12 +72,13 @@ function rethrowPlain(error: unknown): never {
   throw new Error(plain.trim(), { cause: error });
 }
 
-async function compile(folder: string): Promise<Compiled> {
+async function compile(folder: string, embedding: string | null): Promise<Compiled> {
   if (await exists(join(folder, "saved_model.pb"))) throw new Unsupported("a SavedModel needs tfjs-node");
   if (!(await exists(join(folder, "model.json")))) throw new Unsupported("the folder has no model.json");
   const files = await readModelFiles(folder);
   try {
-    return files.model.format === "graph-model" ? compileGraphModel(files) : compileLayersModel(files);
+    const isGraph = files.model.format === "graph-model";
+    return isGraph ? compileGraphModel(files, embedding) : compileLayersModel(files, embedding);
   } catch (error) {
     if (error instanceof NotCovered) throw new Unsupported(`does not cover ${error.message}`);
     throw error;
@@ -91,7 +94,12 @@ const DTYPES: Readonly<Record<string, Dtype>> = {
   uint8: "uint8",
 };
 
-function served(ort: Ort, session: InferenceSession, compiled?: Compiled): LoadedModel {
+function served(
+  ort: Ort,
+  session: InferenceSession,
+  embedding: string | null,
+  compiled?: Compiled,
+): LoadedModel {
   const inputs = compiled ? compiled.inputs.map(inputSpec) : session.inputMetadata.map(specOf);
   const isInt64 = new Set(
     session.inputMetadata.flatMap((input) => (input.isTensor && input.type === "int64" ? [input.name] : [])),
@@ -99,20 +107,27 @@ function served(ort: Ort, session: InferenceSession, compiled?: Compiled): Loade
   const outputs: readonly OutputSpec[] = compiled
     ? compiled.outputs.map(inputSpec)
     : session.outputMetadata.map(specOf);
+  // Of an ONNX model's own, only what it gives can be asked for.
+  const embedded = compiled?.embedding
+    ? inputSpec(compiled.embedding)
+    : outputs.find(({ name }) => name === embedding);
+  const run = async (given: HostTensors, wanted: readonly OutputSpec[]): Promise<HostTensors> => {
+    const feeds: Record<string, Tensor> = {};
+    for (const spec of inputs) {
+      const input = given[spec.name];
+      if (!input) throw new Error(`the input ${spec.name} is missing`);
+      feeds[spec.name] = isInt64.has(spec.name)
+        ? new ort.Tensor("int64", BigInt64Array.from(input.data, BigInt), input.shape)
+        : new ort.Tensor(input.dtype, input.data, input.shape);
+    }
+    const names = wanted.map(({ name }) => name);
+    return toHost(wanted, await session.run(feeds, names).catch(rethrowPlain));
+  };
   return {
     inputs,
     outputs,
-    async run(given) {
-      const feeds: Record<string, Tensor> = {};
-      for (const spec of inputs) {
-        const input = given[spec.name];
-        if (!input) throw new Error(`the input ${spec.name} is missing`);
-        feeds[spec.name] = isInt64.has(spec.name)
-          ? new ort.Tensor("int64", BigInt64Array.from(input.data, BigInt), input.shape)
-          : new ort.Tensor(input.dtype, input.data, input.shape);
-      }
-      return toHost(outputs, await session.run(feeds).catch(rethrowPlain));
-    },
+    run: (given) => run(given, outputs),
+    embed: embedded && (async (given) => onlyTensor(await run(given, [embedded]))),
     dispose: () => void session.release(),
   };
 }

@@ -7,6 +7,7 @@ import sharp, { type Metadata, type Sharp, type SharpOptions } from "sharp";
 import { AuspexError } from "../../domain/error.ts";
 import type { PictureSpec } from "../../domain/model.ts";
 import type { PictureInfo } from "../engine.ts";
+import type { Size } from "./bounding-box.ts";
 import { isSrgbJpeg } from "./colour-profile.ts";
 import { CHANNELS } from "./picture-layout.ts";
 
@@ -64,6 +65,12 @@ export async function decodePicture(
   const size = spec.height * spec.width * CHANNELS;
   if (pixels.length !== size) throw new Error(`sharp gave ${pixels.length} values for ${size}`);
   return pixels;
+}
+
+/** Pixels of a picture that can be decoded, from its header, upright by its EXIF orientation. */
+export async function uprightSize(bytes: Uint8Array): Promise<Size> {
+  const { width, height } = (await sharp(bytes, { limitInputPixels: false }).metadata()).autoOrient;
+  return { width, height };
 }
 
 /** Reads the header and decodes all of it, small, so that what is said holds for the whole picture. */

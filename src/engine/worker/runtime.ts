@@ -20,7 +20,21 @@ export interface LoadedModel {
   readonly outputs: readonly OutputSpec[];
   /** Inputs and outputs by the names of the specs. Rejects with the runtime's own error. */
   run(inputs: HostTensors): Promise<HostTensors>;
+  /**
+   * The output of the layer or node that `auspex.json` names as the embedding, rows first; undefined when it names
+   * none, or the model has none of that name. Takes and rejects as `run` does.
+   */
+  readonly embed?: ((inputs: HostTensors) => Promise<HostTensor>) | undefined;
+  /** What `run` does, where inputs come again: a first run asks for the same of every head on a backbone. */
+  readonly tryRun?: (inputs: HostTensors) => Promise<HostTensors>;
   dispose(): void;
+}
+
+/** The tensor of a run that was asked for one. */
+export function onlyTensor(tensors: HostTensors): HostTensor {
+  const [tensor] = Object.values(tensors);
+  if (!tensor) throw new Error("the model gave no output");
+  return tensor;
 }
 
 export interface Runtime {

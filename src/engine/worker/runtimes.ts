@@ -2,9 +2,7 @@
  * Which runtime executes a model: the first in the order of choice that is installed and takes it. Why earlier
  * ones were passed over is kept, so that nobody has to guess why a GPU idles.
  */
-import { dirname } from "node:path";
 import { env } from "node:process";
-import { fileURLToPath } from "node:url";
 import util from "node:util";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
 import { openOnnxRuntime } from "./onnx.ts";
@@ -12,6 +10,7 @@ import { type ImportPackage, importOptional } from "./optional-package.ts";
 import { BadModel, type LoadedModel, type Runtime, Unsupported } from "./runtime.ts";
 import { openSavedModel, type SavedModelReader } from "./saved-model.ts";
 import { createTfjsRuntime, type TfjsKit } from "./tfjs.ts";
+import { openWasm } from "./wasm.ts";
 
 export interface Choice {
   readonly runtime: RuntimeName;
@@ -34,7 +33,7 @@ export function createRuntimes(threads = 1, importPackage: ImportPackage = (name
     "tfjs-node-gpu": () => openNative("tfjs-node-gpu", threads, importPackage),
     onnxruntime: () => openOnnxRuntime(threads, importPackage),
     "tfjs-node": () => openNative("tfjs-node", threads, importPackage),
-    "tfjs-wasm": openWasm,
+    "tfjs-wasm": openWasmRuntime,
   };
   const opened = new Map<RuntimeName, Promise<Runtime>>();
   const open = (name: RuntimeName): Promise<Runtime> => {
@@ -65,18 +64,9 @@ export function createRuntimes(threads = 1, importPackage: ImportPackage = (name
   };
 }
 
-async function openWasm(): Promise<Runtime> {
-  const [core, wasm] = await Promise.all([
-    import("@tensorflow/tfjs-core"),
-    import("@tensorflow/tfjs-backend-wasm"),
-  ]);
-  // No advice on the console, no checks of every op's result for NaN.
-  core.enableProdMode();
-  wasm.setWasmPaths(`${dirname(fileURLToPath(import.meta.resolve("@tensorflow/tfjs-backend-wasm")))}/`);
-  // One thread each: the cores are shared out between the worker processes.
-  wasm.setThreadsCount(1);
+async function openWasmRuntime(): Promise<Runtime> {
   return createTfjsRuntime("tfjs-wasm", {
-    core,
+    core: await openWasm(),
     backend: "wasm",
     layers: () => import("@tensorflow/tfjs-layers"),
     converter: () => import("@tensorflow/tfjs-converter"),

@@ -9,6 +9,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import type * as layers from "@tensorflow/tfjs-layers";
 import type { Manifest, RuntimeName } from "../../domain/model.ts";
 import type { Dtype } from "../../domain/tensor.ts";
+import { isRecord } from "../compiler/graph-def.ts";
 import { exists } from "../files.ts";
 import { TRAP_EXIT_CODE } from "../protocol.ts";
 import type { TensorSpec } from "../signature.ts";
@@ -19,6 +20,7 @@ import {
   type HostTensors,
   type LoadedModel,
   type OutputSpec,
+  onlyTensor,
   type Runtime,
   Unsupported,
 } from "./runtime.ts";
@@ -34,7 +36,7 @@ export interface TfjsKit {
   /** The backend's name in TF.js. */
   readonly backend: string;
   /** Asked for when the first model of that form comes: each costs 70 ms to import. */
-  readonly layers: () => Promise<Pick<typeof layers, "loadLayersModel">>;
+  readonly layers: () => Promise<Pick<typeof layers, "loadLayersModel" | "model">>;
   readonly converter: () => Promise<Pick<typeof converter, "loadGraphModel">>;
   readonly loadSavedModel?: (folder: string) => Promise<SavedModel>;
 }
@@ -54,6 +56,8 @@ interface BareModel {
   execute(inputs: Tensor[]): Tensor[];
   /** For graphs with loops, or shapes that depend on values: `execute` refuses those. */
   readonly executeAsync?: (inputs: Tensor[]) => Promise<Tensor[]>;
+  /** The embedding alone. */
+  readonly embed?: ((inputs: Tensor[]) => Tensor) | undefined;
   dispose(): void;
 }
 
@@ -70,13 +74,13 @@ export function createTfjsRuntime(name: RuntimeName, kit: TfjsKit): Runtime {
 async function loadBare(kit: TfjsKit, folder: string, manifest: Manifest): Promise<BareModel> {
   if (await exists(join(folder, "saved_model.pb"))) {
     if (!kit.loadSavedModel) throw new Unsupported("a SavedModel needs tfjs-node");
-    return savedModel(await kit.loadSavedModel(folder));
+    return savedModel(await kit.loadSavedModel(folder), manifest.embedding);
   }
   if (!(await exists(join(folder, "model.json")))) throw new Unsupported("the folder has no model.json");
   const files = await readModelFiles(folder);
   return files.model.format === "graph-model"
-    ? graphModel(kit, files)
-    : layersModel(kit, foldBatchNorms(files, manifest.embedding));
+    ? graphModel(kit, files, manifest.embedding)
+    : layersModel(kit, foldBatchNorms(files, manifest.embedding), manifest.embedding);
 }
 
 /** Native TensorFlow and wasm may share one TF.js, whose backend is a global of it. */
@@ -102,9 +106,14 @@ function handler({ model, specs, data }: ModelFiles): tf.io.IOHandler {
   };
 }
 
-async function layersModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
-  const { loadLayersModel } = await kit.layers();
+async function layersModel(kit: TfjsKit, files: ModelFiles, embedding: string | null): Promise<BareModel> {
+  const { loadLayersModel, model: createModel } = await kit.layers();
   const model = await loadLayersModel(handler(files));
+  // A sequential model names its inputs and outputs only once it is built, which the first run would do.
+  if (model.inputNames.length === 0) model.build(model.inputs.map(({ shape }) => shape));
+  const layer = model.layers.find(({ name }) => name === embedding);
+  // What the layer gives when it is called last. It is no model of its own to dispose of: the layers are the model's.
+  const embedder = layer && createModel({ inputs: model.inputs, outputs: lastOutput(layer) });
   const specs = (names: readonly string[], tensors: readonly layers.SymbolicTensor[]): ForeignSpec[] =>
     names.map((name, i) => ({ name, shape: tensors[i]?.shape, dtype: tensors[i]?.dtype ?? "float32" }));
   return {
@@ -112,11 +121,21 @@ async function layersModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> 
     outputs: specs(model.outputNames, model.outputs).map(outputSpec),
     // predictOnBatch, for predict cuts what it is given into batches of its own.
     execute: (inputs) => [model.predictOnBatch(inputs)].flat(),
+    embed: embedder && ((inputs) => onlyOne([embedder.predictOnBatch(inputs)].flat())),
     dispose: () => void model.dispose(),
   };
 }
 
-async function graphModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
+function lastOutput(layer: layers.layers.Layer): layers.SymbolicTensor[] {
+  return [layer.getOutputAt(layer.inboundNodes.length - 1)].flat();
+}
+
+function onlyOne([tensor]: readonly Tensor[]): Tensor {
+  if (!tensor) throw new Error("the model gave no embedding");
+  return tensor;
+}
+
+async function graphModel(kit: TfjsKit, files: ModelFiles, embedding: string | null): Promise<BareModel> {
   const { loadGraphModel } = await kit.converter();
   const model = await loadGraphModel(handler(files));
   const { inputNodes, outputNodes } = model;
@@ -133,24 +152,40 @@ async function graphModel(kit: TfjsKit, files: ModelFiles): Promise<BareModel> {
     outputs: specs(outputNodes, model.outputs).map(outputSpec),
     execute: (inputs) => [model.execute(named(inputs), outputNodes)].flat(),
     executeAsync: async (inputs) => [await model.executeAsync(named(inputs), outputNodes)].flat(),
+    embed:
+      embedding !== null && hasNode(files, embedding)
+        ? (inputs) => onlyOne([model.execute(named(inputs), embedding)].flat())
+        : undefined,
     dispose: () => model.dispose(),
   };
 }
 
-function savedModel(model: SavedModel): BareModel {
+/** `node`, or `node:1` for an output that is not the first. */
+function hasNode({ model }: ModelFiles, name: string): boolean {
+  const { modelTopology } = model;
+  const nodes: unknown = "node" in modelTopology ? modelTopology.node : [];
+  const node = name.replace(/:\d+$/, "");
+  return Array.isArray(nodes) && nodes.some((item) => isRecord(item) && item.name === node);
+}
+
+function savedModel(model: SavedModel, embedding: string | null): BareModel {
   const { inputs, outputs } = specsOrDisposal(model);
+  const execute = (given: Tensor[]): Tensor[] => {
+    const named = Object.fromEntries(given.map((tensor, i) => [inputs[i]?.name ?? "", tensor]));
+    const answer = model.predict(named);
+    return outputs.map(({ name }) => {
+      const tensor = answer[name];
+      if (!tensor) throw new Error(`the SavedModel gave no output ${name}`);
+      return tensor;
+    });
+  };
+  // TensorFlow shows nothing of what is inside.
+  const embedded = outputs.findIndex(({ name }) => name === embedding);
   return {
     inputs,
     outputs,
-    execute(given) {
-      const named = Object.fromEntries(given.map((tensor, i) => [inputs[i]?.name ?? "", tensor]));
-      const answer = model.predict(named);
-      return outputs.map(({ name }) => {
-        const tensor = answer[name];
-        if (!tensor) throw new Error(`the SavedModel gave no output ${name}`);
-        return tensor;
-      });
-    },
+    execute,
+    embed: embedded < 0 ? undefined : (given) => onlyOne(execute(given).slice(embedded)),
     dispose: () => model.dispose(),
   };
 }
@@ -207,29 +242,39 @@ function withHostTensors(kit: TfjsKit, model: BareModel): LoadedModel {
     }
     return model.executeAsync?.(given) ?? [];
   };
+  const run = async (
+    inputs: HostTensors,
+    outputs: readonly OutputSpec[],
+    compute: (given: Tensor[]) => Tensor[] | Promise<Tensor[]>,
+  ): Promise<HostTensors> => {
+    await useBackend(kit);
+    const tensors: Tensor[] = [];
+    try {
+      for (const spec of model.inputs) {
+        const input = inputs[spec.name];
+        if (!input) throw new Error(`the input ${spec.name} is missing`);
+        tensors.push(toDevice(input));
+      }
+      const results = await compute([...tensors]);
+      tensors.push(...results);
+      return toHost(outputs, results);
+    } catch (error) {
+      // WebAssembly's own, by its name: TypeScript does not know the class.
+      if (error instanceof Error && error.name === "RuntimeError") process.exit(TRAP_EXIT_CODE);
+      throw error;
+    } finally {
+      core.dispose(tensors);
+    }
+  };
+  const { embed } = model;
+  const embedded: readonly OutputSpec[] = [{ name: "embedding", dtype: "float32" }];
   return {
     inputs: model.inputs,
     outputs: model.outputs,
-    async run(inputs) {
-      await useBackend(kit);
-      const tensors: Tensor[] = [];
-      try {
-        for (const spec of model.inputs) {
-          const input = inputs[spec.name];
-          if (!input) throw new Error(`the input ${spec.name} is missing`);
-          tensors.push(toDevice(input));
-        }
-        const outputs = await execute([...tensors]);
-        tensors.push(...outputs);
-        return toHost(model.outputs, outputs);
-      } catch (error) {
-        // WebAssembly's own, by its name: TypeScript does not know the class.
-        if (error instanceof Error && error.name === "RuntimeError") process.exit(TRAP_EXIT_CODE);
-        throw error;
-      } finally {
-        core.dispose(tensors);
-      }
-    },
+    run: (inputs) => run(inputs, model.outputs, execute),
+    embed:
+      embed &&
+      (async (inputs) => onlyTensor(await run(inputs, embedded, (given) => core.tidy(() => [embed(given)])))),
     dispose: () => model.dispose(),
   };
 }

@@ -1,8 +1,10 @@
 /** One loaded version in a worker: opened, tried, and then run batch by batch until it is closed. */
+import { AuspexError } from "../../domain/error.ts";
 import type { Manifest } from "../../domain/model.ts";
 import type { JsonObject } from "../../domain/payload.ts";
 import type { LoadedVersion, Outcome, PictureItem, TensorGroup, TensorGroupOutcome } from "../protocol.ts";
 import type { Signature } from "../signature.ts";
+import { createEmbedder } from "./embedding.ts";
 import { createPictureTask } from "./picture-task.ts";
 import type { Choice } from "./runtimes.ts";
 import { runTensorGroup } from "./tensor-task.ts";
@@ -12,6 +14,7 @@ export interface Version {
   readonly loaded: LoadedVersion;
   runPictures(items: readonly PictureItem[]): Promise<readonly Outcome<JsonObject>[]>;
   runTensors(groups: readonly TensorGroup[]): Promise<readonly TensorGroupOutcome[]>;
+  embed(images: readonly Uint8Array[]): Promise<readonly Outcome<Float32Array>[]>;
   dispose(): void;
 }
 
@@ -25,11 +28,13 @@ export async function openVersion(
   const { model, runtime } = choice;
   try {
     const { signature, notes } = await warmUp(model, manifest, known);
+    const lacks = manifest.embedding !== null && !model.embed;
+    const more = lacks ? [`no embedding: it has no layer or node ${manifest.embedding}`] : [];
     const pictures = manifest.picture
       ? await createPictureTask(model, signature, manifest, maxPixels)
       : undefined;
     return {
-      loaded: { runtime, notes: [...choice.notes, ...notes], signature },
+      loaded: { runtime, notes: [...choice.notes, ...notes, ...more], signature },
       async runPictures(items) {
         if (!pictures) throw new Error("this version takes no pictures");
         return pictures(items);
@@ -38,6 +43,11 @@ export async function openVersion(
         const outcomes: TensorGroupOutcome[] = [];
         for (const group of groups) outcomes.push(await runTensorGroup(model, group));
         return outcomes;
+      },
+      async embed(images) {
+        const embedder = await createEmbedder(model, signature, manifest, maxPixels);
+        if (!embedder) throw new AuspexError("failed_precondition", "this version has no embedding");
+        return embedder(images);
       },
       dispose: () => model.dispose(),
     };

@@ -104,7 +104,7 @@ type Row = "plain" | "other";
 async function tryRun(model: LoadedModel, manifest: Manifest, rows: readonly Row[]): Promise<HostTensors> {
   const inputs: Record<string, HostTensor> = {};
   for (const spec of model.inputs) inputs[spec.name] = tensorOf(spec, manifest, rows);
-  const outputs = await model.run(inputs);
+  const outputs = await (model.tryRun ?? model.run)(inputs);
   for (const [name, { data }] of Object.entries(outputs)) {
     if (!data.every(Number.isFinite)) {
       throw new Error(`the output ${name} has values that are not finite: the weights may be damaged`);

@@ -92,7 +92,7 @@ const ROUTES: readonly Route[] = [
 
 export const wriftai: Dialect = {
   name: "wriftai",
-  prefix: "/v1",
+  prefixes: ["/v1"],
   register: (scope, context) => openDoor(scope, context, ROUTES),
 };
 
@@ -101,9 +101,9 @@ async function createPrediction(exchange: Exchange, target: Target): Promise<Ans
   const { request, base, services, config } = exchange;
   // A body that is no JSON is found before anybody asks who sent it, unless finding it costs too much.
   const isLarge = request.body instanceof Uint8Array && request.body.length > STRANGER_BODY_MAX;
-  const early = isLarge ? exchange.call() : undefined;
+  const early = isLarge ? await exchange.call() : undefined;
   const body = readBody(request, config.MAX_JSON_VALUES);
-  const call = early ?? exchange.call();
+  const call = early ?? (await exchange.call());
   const message = decodeCreate(request, body, target, config.WAIT_MAX);
   const answer = await services.predictions.createPrediction(message, call);
   const prediction = present(create(CreatePredictionResponseSchema, answer).prediction);
@@ -115,7 +115,7 @@ async function createPrediction(exchange: Exchange, target: Target): Promise<Ans
 }
 
 async function getPrediction(exchange: Exchange): Promise<Answer> {
-  const call = exchange.call();
+  const call = await exchange.call();
   const message = create(GetPredictionRequestSchema, { id: decodePredictionId(exchange.request) });
   const answer = await exchange.services.predictions.getPrediction(message, call);
   return {
@@ -126,7 +126,7 @@ async function getPrediction(exchange: Exchange): Promise<Answer> {
 
 async function listPredictions(exchange: Exchange): Promise<Answer> {
   const { request, base } = exchange;
-  const call = exchange.call();
+  const call = await exchange.call();
   const complaints = new Complaints();
   const { size, cursor } = decodePage(complaints, request, "string");
   complaints.settle();
@@ -139,14 +139,14 @@ async function listPredictions(exchange: Exchange): Promise<Answer> {
 }
 
 async function cancelPrediction(exchange: Exchange): Promise<Answer> {
-  const call = exchange.call();
+  const call = await exchange.call();
   const message = create(CancelPredictionRequestSchema, { id: decodePredictionId(exchange.request) });
   await exchange.services.predictions.cancelPrediction(message, call);
   return { status: 200, body: null };
 }
 
 async function watchPrediction(exchange: Exchange): Promise<Answer> {
-  const call = exchange.call();
+  const call = await exchange.call();
   const message = create(WatchPredictionRequestSchema, decodeWatch(exchange.request));
   const answers = exchange.services.predictions.watchPrediction(message, call);
   async function* states(): AsyncGenerator<Prediction> {
@@ -166,7 +166,7 @@ async function watchPrediction(exchange: Exchange): Promise<Answer> {
 /** @param owner "" for the models of every owner */
 async function listModels(exchange: Exchange, owner: string): Promise<Answer> {
   const { request, base } = exchange;
-  const call = exchange.call();
+  const call = await exchange.call();
   const complaints = new Complaints();
   const page = decodePage(complaints, request, "number");
   const order = decodeModelOrder(complaints, request);
@@ -195,7 +195,7 @@ async function allModels({ services }: Exchange, owner: string, call: CallContex
 }
 
 async function getModel(exchange: Exchange): Promise<Answer> {
-  const call = exchange.call();
+  const call = await exchange.call();
   const message = create(GetModelRequestSchema, { name: decodeModelName(exchange.request) });
   const answer = await exchange.services.models.getModel(message, call);
   return { status: 200, body: renderModel(present(create(GetModelResponseSchema, answer).model)) };
@@ -203,7 +203,7 @@ async function getModel(exchange: Exchange): Promise<Answer> {
 
 async function listVersions(exchange: Exchange): Promise<Answer> {
   const { request, base } = exchange;
-  const call = exchange.call();
+  const call = await exchange.call();
   const complaints = new Complaints();
   const page = decodePage(complaints, request, "number");
   complaints.settle();
@@ -222,7 +222,7 @@ async function listVersions(exchange: Exchange): Promise<Answer> {
 }
 
 async function getVersion(exchange: Exchange): Promise<Answer> {
-  const call = exchange.call();
+  const call = await exchange.call();
   const message = create(GetModelVersionRequestSchema, decodeVersion(exchange.request));
   const answer = await exchange.services.models.getModelVersion(message, call);
   const version = present(create(GetModelVersionResponseSchema, answer).version);

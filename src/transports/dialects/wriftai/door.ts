@@ -12,6 +12,9 @@ import type { CallContext } from "../../../services/call.ts";
 import type { RateLimitState, Services } from "../../../services/services.ts";
 import { bearerToken } from "../../bearer.ts";
 import type { DialectContext } from "../../dialect.ts";
+import { goneSignal } from "../../gone-signal.ts";
+import { matchesPattern } from "../../path-pattern.ts";
+import { originOf } from "../../request-origin.ts";
 import { Refused, refusalOf } from "./errors.ts";
 
 /** One request on its way through a route. */
@@ -23,9 +26,9 @@ export interface Exchange {
   readonly base: string;
   /**
    * Whom the operation works for, and the signal that the client has gone.
-   * @throws AuspexError `unauthenticated`
+   * Rejects with `unauthenticated`.
    */
-  call(): CallContext;
+  call(): Promise<CallContext>;
 }
 
 export interface Answer {
@@ -72,12 +75,12 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
       throw new Refused(415, `Content-Encoding ${encoding} is not supported`);
     }
     const length = Number(request.headers["content-length"] ?? 0);
-    if (length > STRANGER_BODY_MAX && length <= config.MAX_BODY_BYTES) authenticate(services, request);
+    if (length > STRANGER_BODY_MAX && length <= config.MAX_BODY_BYTES) await authenticate(services, request);
     return undefined;
   });
 
   scope.addHook("onSend", async (request, reply) => {
-    reply.headers(rateHeaders(services, request));
+    reply.headers(await rateHeaders(services, request));
   });
 
   scope.setErrorHandler((thrown, _request, reply) => {
@@ -101,8 +104,8 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
       // As FastAPI: a HEAD is not a GET.
       exposeHeadRoute: false,
       handler: async (request, reply) => {
-        const call = () => ({
-          principal: authenticate(services, request),
+        const call = async () => ({
+          principal: await authenticate(services, request),
           signal: goneSignal(reply),
           deadlineAt: undefined,
         });
@@ -119,15 +122,18 @@ function send(reply: FastifyReply, { status, headers = {}, body }: Answer): Fast
   return reply.type("application/json").send(JSON.stringify(body));
 }
 
-function authenticate(services: Services, request: FastifyRequest): Principal {
+function authenticate(services: Services, request: FastifyRequest): Promise<Principal> {
   return services.authenticate(bearerToken(request.headers.authorization));
 }
 
 /** Where the caller stands; nothing for a caller that is nobody, or without a limit. */
-function rateHeaders(services: Services, request: FastifyRequest): Readonly<Record<string, string>> {
+async function rateHeaders(
+  services: Services,
+  request: FastifyRequest,
+): Promise<Readonly<Record<string, string>>> {
   let rate: RateLimitState | undefined;
   try {
-    rate = services.rateLimit(authenticate(services, request));
+    rate = services.rateLimit(await authenticate(services, request));
   } catch {
     // The refusal itself is the answer's business, here it only means that there are no figures.
     return {};
@@ -148,7 +154,7 @@ function refuseUnknown(
   routes: readonly Route[],
 ): FastifyReply {
   const methodsOf = (path: string) =>
-    routes.filter((route) => matches(route.path, path)).map(({ method }) => method);
+    routes.filter((route) => matchesPattern(route.path, path)).map(({ method }) => method);
   const [fullPath = "", query] = request.url.split(/\?(.*)/s, 2);
   const path = fullPath.slice(prefix.length);
   const allowed = methodsOf(path);
@@ -159,14 +165,6 @@ function refuseUnknown(
   if (bare === path || methodsOf(bare).length === 0) throw new Refused(404, "Not Found");
   const location = `${originOf(request)}${prefix}${bare}${query === undefined ? "" : `?${query}`}`;
   return reply.code(307).header("location", location).send();
-}
-
-function matches(pattern: string, path: string): boolean {
-  const [wanted, given] = [pattern.split("/"), path.split("/")];
-  return (
-    wanted.length === given.length &&
-    wanted.every((part, i) => (part.startsWith(":") ? given[i] !== "" : part === given[i]))
-  );
 }
 
 /** The router takes `/predictions/` for `/predictions/:prediction_id` with an empty id; in this API it is not. */
@@ -181,23 +179,4 @@ function ofFramework(thrown: unknown, maxBodyBytes: number): Refused | undefined
   if (statusCode === 413) return new Refused(413, `Request body is larger than ${maxBodyBytes} bytes`);
   if (typeof statusCode !== "number" || statusCode < 400 || statusCode > 499) return undefined;
   return new Refused(statusCode, thrown.message);
-}
-
-/** A host and port as a header may name them: this text goes back out in URLs. */
-const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/i;
-
-function originOf(request: FastifyRequest): string {
-  const { localAddress = "localhost", localPort = 0 } = request.raw.socket;
-  const own = `${localAddress.includes(":") ? `[${localAddress}]` : localAddress}:${localPort}`;
-  return `${request.protocol}://${HOST.test(request.host) ? request.host : own}`;
-}
-
-/** Aborted when the connection goes before the answer is out. */
-function goneSignal(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  if (reply.raw.destroyed) gone.abort();
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) gone.abort();
-  });
-  return gone.signal;
 }

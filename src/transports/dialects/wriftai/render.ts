@@ -1,5 +1,4 @@
 /** From our messages to this dialect's objects. Keys stand in the order of the contract's newest document. */
-import { createHash } from "node:crypto";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Model, ModelVersion } from "../../../../gen/auspex/v1/model_pb.ts";
 import {
@@ -10,6 +9,7 @@ import {
 import { DataType, type Tensor } from "../../../../gen/auspex/v1/tensor_pb.ts";
 import type { JsonObject, JsonValue } from "../../../domain/payload.ts";
 import { CATALOGUE_OWNER } from "../../../domain/principal.ts";
+import { stableUuid } from "../../../services/stable-uuid.ts";
 
 /** The four statuses that its clients know: one that waits for the end knows no other end than these two. */
 const STATUS: ReadonlyMap<PredictionStatus, string> = new Map<PredictionStatus, string>([
@@ -109,14 +109,6 @@ function renderTensor({ dtype, shape, data }: Tensor): JsonObject {
     default:
       return { dtype: "uint8", shape, data: elements(1, (at) => view.getUint8(at)) };
   }
-}
-
-/** A UUID that the same text always gets (RFC 9562 §5.8: version 8, from SHA-256). */
-function stableUuid(kind: "model" | "user", name: string): string {
-  const bytes = createHash("sha256").update(`${kind}:${name}`).digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 /** Characters of `release_notes` at most (§1.6). */

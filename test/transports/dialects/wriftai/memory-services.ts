@@ -227,10 +227,18 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
     },
 
     images: { uploadImage: refuse, importImage: refuse, getImage: refuse },
+    datasets: refusing(),
+    feedback: refusing(),
+    trainings: refusing(),
+    accounts: refusing(),
+    files: refusing(),
 
-    authenticate(token) {
+    async authenticate(token) {
       if (keys && token !== KEY) throw new AuspexError("unauthenticated", "the key is not known");
       return { name: keys ? "acme" : "local", open: !keys };
+    },
+    renewToken: async () => {
+      throw new AuspexError("unimplemented", "not in memory");
     },
     rateLimit: () => services.rate,
     health: { serving: () => true, reason: () => "", onChange: () => () => undefined },
@@ -241,6 +249,11 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
 
 async function refuse(): Promise<never> {
   throw new AuspexError("unimplemented", "not in memory");
+}
+
+/** A service of which this dialect asks nothing. */
+function refusing<T extends object>(): T {
+  return new Proxy({} as T, { get: () => refuse });
 }
 
 const unimplemented = {

@@ -29,7 +29,7 @@ export function serve(services: MemoryServices = memoryServices(), bodyMax = BOD
   const log = pino({ level: "error" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
   app = fastify({ routerOptions: { maxParamLength: 4096 }, forceCloseConnections: true });
   app.register(async (scope) => wriftai.register(scope, { services, config, log }), {
-    prefix: wriftai.prefix,
+    prefix: wriftai.prefixes[0] ?? "",
   });
   return services;
 }

@@ -1,0 +1,93 @@
+/** What checks of requests are made of. A check adds complaints; `validation.ts` has the table of them. */
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { parseUuid } from "../domain/id.ts";
+import { isOutsideId, parseModelRef } from "../domain/model.ts";
+
+/** The limits that a check may need; a part of the server's configuration. */
+export interface Limits {
+  readonly WAIT_MAX: number;
+  readonly MAX_TENSOR_ELEMENTS: number;
+  readonly MAX_JSON_DEPTH: number;
+  readonly MAX_EXAMPLE_BYTES: number;
+}
+
+export const URL_LENGTH_MAX = 2048;
+const PAGE_SIZE_MAX = 200;
+export const PAGE_TOKEN_LENGTH_MAX = 1024;
+
+export type Complain = (field: string, reason: string, description: string) => void;
+
+export type Check<T> = (request: T, complain: Complain, limits: Limits) => void;
+
+/** A model, a version of it, or an outside id that the caller has an alias of. */
+export function modelRef(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required, in the form owner/name or owner/name:version");
+  else if (!parseModelRef(value) && !isOutsideId(value)) {
+    complain(
+      field,
+      "format",
+      "must be owner/name or owner/name:version, of a-z, 0-9, '-', '_' and '.', or an id that is an alias",
+    );
+  }
+}
+
+/** What an alias can be: a name, or an outside id. */
+export function modelAlias(complain: Complain, field: string, value: string): void {
+  if (!isOutsideId(value)) modelName(complain, field, value);
+}
+
+export function modelName(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required, in the form owner/name");
+  else if (!parseModelRef(value) || value.includes(":")) {
+    complain(field, "format", "must be owner/name, of a-z, 0-9, '-', '_' and '.'");
+  }
+}
+
+export function versionNumber(complain: Complain, value: number): void {
+  if (value < 1) complain("version", "required", "is required, from 1 up");
+}
+
+export function uuid(complain: Complain, value: string): void {
+  if (value === "") complain("id", "required", "is required");
+  else if (parseUuid(value) === undefined) complain("id", "format", "must be a UUID");
+}
+
+export function length(complain: Complain, field: string, value: string, max: number): void {
+  if (value.length > max)
+    complain(field, "too_long", `has ${value.length} characters; at most ${max} are allowed`);
+}
+
+export function pageSize(complain: Complain, value: number): void {
+  if (value > PAGE_SIZE_MAX) complain("page_size", "out_of_range", `must be 0 to ${PAGE_SIZE_MAX}`);
+}
+
+export function url(complain: Complain, field: string, value: string): void {
+  if (value === "") complain(field, "required", "is required");
+  else if (value.length > URL_LENGTH_MAX) length(complain, field, value, URL_LENGTH_MAX);
+  else if (!URL.canParse(value)) complain(field, "format", "must be an absolute http or https URL");
+  else if (!/^https?:$/.test(new URL(value).protocol)) {
+    complain(field, "format", "must be an http or https URL");
+  }
+}
+
+/** Milliseconds of a duration; NaN for one that google.protobuf.Duration does not allow. */
+export function durationMs(duration: Duration): number {
+  const { seconds, nanos } = duration;
+  const mixed = (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0);
+  return mixed || Math.abs(nanos) > 999_999_999 ? Number.NaN : Number(seconds) * 1000 + nanos / 1e6;
+}
+
+export function duration(
+  complain: Complain,
+  field: string,
+  value: Duration,
+  max: number,
+  positive: boolean,
+): void {
+  const ms = durationMs(value);
+  if (!(ms <= max && (positive ? ms > 0 : ms >= 0))) {
+    complain(field, "out_of_range", `must be ${positive ? "more than 0" : "0"} to ${max / 1000} s`);
+  }
+}
+
+export const byId: Check<{ readonly id: string }> = (request, complain) => uuid(complain, request.id);
