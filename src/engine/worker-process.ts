@@ -2,7 +2,7 @@
  * One worker process as main sees it: started, called, and dead at some point, which every call that is then
  * unanswered is told. Who replaces it is the pool's business.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFile, fork } from "node:child_process";
 import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -112,12 +112,22 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, nic
   return new ForkedWorker(child, log, niceness > 0 ? NICE_START_TIMEOUT_MS : START_TIMEOUT_MS);
 }
 
-/** Before the process has begun to start threads, which inherit it. */
+/**
+ * Before the process has begun to start threads, which inherit it.
+ *
+ * Linux lets even the nicest process end its time slice of some milliseconds when another one wakes; only what has the
+ * policy SCHED_IDLE gives way at once. Beside a loop of niceness 19 the p95 of predictions, four in flight on two
+ * cores, was 115 ms instead of 79; beside one of that policy it was 74. Node cannot set it, util-linux's chrt can;
+ * where that is not installed niceness has to do.
+ */
 function makeNice(pid: number, niceness: number, log: EngineLog): void {
   try {
     setPriority(pid, niceness);
   } catch (error) {
     log.warn({ worker: pid, err: error }, "the worker's priority could not be lowered");
+  }
+  if (process.platform === "linux") {
+    execFile("chrt", ["--all-tasks", "--idle", "--pid", "0", String(pid)], () => {});
   }
 }
 

@@ -1,4 +1,5 @@
 /** Embeddings and fits in a trainer process. */
+import { spawnSync } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -73,16 +74,21 @@ function longRequest(): FitRequest {
   };
 }
 
-const niceness = async (pid: number): Promise<number[]> => {
+/** One number of each of a process's threads, counted as proc(5) does: niceness is 19, the scheduling policy 41. */
+const ofThreads = async (pid: number, field: number): Promise<number[]> => {
   const tasks = await readdir(`/proc/${pid}/task`);
   return Promise.all(
     tasks.map(async (task) => {
       const text = await readFile(`/proc/${pid}/task/${task}/stat`, "utf8");
-      // What follows the name, which may have spaces: state is 3, nice is 19.
-      return Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[16]);
+      // What follows the name, which may have spaces, begins with field 3.
+      return Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[field - 3]);
     }),
   );
 };
+
+const niceness = (pid: number): Promise<number[]> => ofThreads(pid, 19);
+const SCHED_IDLE = 5;
+const hasChrt = spawnSync("chrt", ["--version"]).status === 0;
 
 /** The trainer is the worker with the lowest priority. */
 async function trainerPid(): Promise<number> {
@@ -106,7 +112,9 @@ describe("the trainer of an engine", () => {
     await until(async () => (await workerPids()).length === 2);
     await trainer.embed(EXTRACTOR, pictures.slice(0, 1), signal);
     expect(await workerPids()).toHaveLength(3);
-    expect(new Set(await niceness(await trainerPid()))).toEqual(new Set([19]));
+    const pid = await trainerPid();
+    expect(new Set(await niceness(pid))).toEqual(new Set([19]));
+    if (hasChrt) expect(new Set(await ofThreads(pid, 41))).toEqual(new Set([SCHED_IDLE]));
   });
 
   it("embeds each picture as if it were alone, and says what is wrong with others", async () => {
