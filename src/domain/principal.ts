@@ -4,6 +4,8 @@ export interface Principal {
   readonly name: string;
   /** The one principal of an open server: every model is its own. */
   readonly open: boolean;
+  /** The one chatflow that its credential is for. Only operations for whoever may ask a flow ever see such a one. */
+  readonly chatflow?: string;
 }
 
 /** The principal of a server without API keys. */
