@@ -41,7 +41,11 @@ export interface ChatflowStore {
    */
   delete(id: string): Promise<boolean>;
   /** @param hash SHA-256 of the secret, lower-case hex */
-  addKey(args: { readonly chatflowId: string; readonly key: ChatflowKey; readonly hash: string }): Promise<void>;
+  addKey(args: {
+    readonly chatflowId: string;
+    readonly key: ChatflowKey;
+    readonly hash: string;
+  }): Promise<void>;
   deleteKey(chatflowId: string, keyId: string): Promise<boolean>;
   /** Id and principal of the flow that the key is of. */
   keyHolder(hash: string): Promise<{ readonly chatflowId: string; readonly principal: string } | undefined>;
@@ -84,12 +88,6 @@ export interface PassageStore {
     readonly upsertId: string;
     readonly passages: readonly NewPassage[];
   }): Promise<void>;
-  /** Of a flow's own documents of this name, deletes those whose text is not among the hashes. Answers how many. */
-  deleteOthers(args: {
-    readonly chatflowId: string;
-    readonly source: string;
-    readonly hashes: readonly string[];
-  }): Promise<number>;
   /** The best first. Off the caller's thread. */
   search(query: PassageSearch): Promise<ScoredPassage[]>;
   /** A flow's own ones. */
@@ -98,11 +96,32 @@ export interface PassageStore {
   purge(limit: number): Promise<number>;
 }
 
+export interface ReplacedDocument {
+  /** The document's name. */
+  readonly source: string;
+  /** SHA-256 of the texts that it has now, lower-case hex. */
+  readonly hashes: readonly string[];
+}
+
 export interface UpsertStore {
   /** Before its first passage. */
-  begin(args: { readonly id: string; readonly chatflowId: string; readonly principal: string; readonly createdAt: number }): Promise<void>;
-  /** False when the flow is gone. */
-  end(upsert: Upsert): Promise<boolean>;
+  begin(args: {
+    readonly id: string;
+    readonly chatflowId: string;
+    readonly principal: string;
+    readonly createdAt: number;
+  }): Promise<void>;
+  /**
+   * Together with the deletions that come with it: of the documents that it replaces, passages whose text is not among
+   * the hashes go in the same transaction, so that a server that dies leaves the old document or the new one. Answers
+   * the record, complete with how many those were; undefined when the flow is gone.
+   */
+  end(args: {
+    readonly upsert: Omit<Upsert, "deleted">;
+    /** For this chat alone; "" for the flow's own documents. */
+    readonly chatId: string;
+    readonly replaced: readonly ReplacedDocument[];
+  }): Promise<Upsert | undefined>;
   /** It failed: its passages are gone from now on. */
   abandon(id: string): Promise<void>;
   /** Ended ones; by id. */
@@ -137,14 +156,20 @@ export interface ChatStore {
   /** For a turn whose prediction was settled without it (a cancel); one that is there is left alone. */
   insertTurn(turn: ChatTurn): Promise<void>;
   /** The session's last messages, oldest first. */
-  window(args: { readonly chatflowId: string; readonly sessionId: string; readonly limit: number }): Promise<ChatMessage[]>;
+  window(args: {
+    readonly chatflowId: string;
+    readonly sessionId: string;
+    readonly limit: number;
+  }): Promise<ChatMessage[]>;
   /** With their ratings. `after` is the position of the last one that was answered. */
   list(args: {
     readonly filter: MessageFilter;
     readonly descending: boolean;
     readonly after: number | undefined;
     readonly limit: number;
-  }): Promise<{ readonly message: ChatMessage; readonly rating: Rating | undefined; readonly position: number }[]>;
+  }): Promise<
+    { readonly message: ChatMessage; readonly rating: Rating | undefined; readonly position: number }[]
+  >;
   delete(filter: MessageFilter): Promise<number>;
   /** Of this flow and, where `chatId` is not "", of this chat. */
   get(chatflowId: string, chatId: string, messageId: string): Promise<ChatMessage | undefined>;
@@ -161,7 +186,11 @@ export interface ChatStore {
     readonly limit: number;
   }): Promise<Rating[]>;
   insertLead(lead: Lead): Promise<void>;
-  listLeads(args: { readonly chatflowId: string; readonly after: string | undefined; readonly limit: number }): Promise<Lead[]>;
+  listLeads(args: {
+    readonly chatflowId: string;
+    readonly after: string | undefined;
+    readonly limit: number;
+  }): Promise<Lead[]>;
   /** Replaces the chat's file of that name. Its blob is on disk. */
   putFile(file: ChatFileRow): Promise<void>;
   getFile(chatflowId: string, chatId: string, name: string): Promise<ChatFileRow | undefined>;
