@@ -6,6 +6,7 @@ import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import { createAccountOperations } from "./account.ts";
 import { createAuthenticator } from "./authenticator.ts";
+import { createChatflows } from "./create-chatflows.ts";
 import { createDatasetOperations } from "./dataset.ts";
 import { createDatasetImports } from "./dataset-import.ts";
 import { createDeletionWorker } from "./deletion.ts";
@@ -138,6 +139,7 @@ export function createServices({
     stopping: stopping.signal,
     log,
   });
+  const authenticate = createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens });
   let stopRetention = () => Promise.resolve();
 
   const datasets = createDatasetOperations({
@@ -183,7 +185,9 @@ export function createServices({
       refuseUnlessServing: health.refuseUnlessServing,
     }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
-    authenticate: createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens }),
+    chatflows: createChatflows(),
+    authenticate,
+    authenticateAsker: authenticate,
     renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,
