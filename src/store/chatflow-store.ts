@@ -40,12 +40,19 @@ export interface ChatflowStore {
    * are deleted behind it (see `PassageStore.purge`). False when there is none.
    */
   delete(id: string): Promise<boolean>;
-  /** @param hash SHA-256 of the secret, lower-case hex */
+  /** Those that are loaded from files, whoever's they are. */
+  fromFiles(): Promise<Chatflow[]>;
+  /**
+   * False when the flow has `max` keys already, or is gone.
+   *
+   * @param hash SHA-256 of the secret, lower-case hex
+   */
   addKey(args: {
     readonly chatflowId: string;
     readonly key: ChatflowKey;
     readonly hash: string;
-  }): Promise<void>;
+    readonly max: number;
+  }): Promise<boolean>;
   deleteKey(chatflowId: string, keyId: string): Promise<boolean>;
   /** Id and principal of the flow that the key is of. */
   keyHolder(hash: string): Promise<{ readonly chatflowId: string; readonly principal: string } | undefined>;
