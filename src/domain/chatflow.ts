@@ -117,6 +117,9 @@ export interface SaidMessage {
   readonly content: string;
 }
 
+/** What one chat may hold of files: more is an archive, and anybody who may ask may fill it. */
+export const CHAT_FILES = { count: 100, bytes: 100 * 1024 ** 2 } as const;
+
 export interface ChatFileRef {
   readonly name: string;
   readonly mediaType: string;

@@ -198,8 +198,11 @@ export interface ChatStore {
     readonly after: string | undefined;
     readonly limit: number;
   }): Promise<Lead[]>;
-  /** Replaces the chat's file of that name. Its blob is on disk. */
-  putFile(file: ChatFileRow): Promise<void>;
+  /**
+   * Files of one chat, whose blobs are on disk; each replaces the chat's file of its name. All or none: false when the
+   * chat would hold more than CHAT_FILES of the domain, or the flow is gone.
+   */
+  putFiles(files: readonly ChatFileRow[]): Promise<boolean>;
   getFile(chatflowId: string, chatId: string, name: string): Promise<ChatFileRow | undefined>;
 }
 
