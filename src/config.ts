@@ -15,6 +15,14 @@ export interface Config extends Values {
   /** Without keys and accounts everybody is its one principal. */
   readonly open: boolean;
   readonly tls: Tls | undefined;
+  /** Keys of language models by the name of their environment variable. */
+  readonly llmKeys: ReadonlyMap<string, LlmKey>;
+}
+
+export interface LlmKey {
+  /** Where it may be sent. */
+  readonly origins: readonly string[];
+  readonly key: string;
 }
 
 export interface Tls {
@@ -64,6 +72,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   // Keys are those of SETTINGS and each value came from its own parser.
   const config = values as unknown as Values;
+  const llmKeys = readLlmKeys(config, env, complaints);
   let tls: Tls | undefined;
   if (complaints.length === 0) {
     if (!isLoopback(config.HOST) && isOpen(config) && !config.INSECURE) {
@@ -91,7 +100,25 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),
     tls,
+    llmKeys,
   };
+}
+
+/** Named and not there is a mistake that would otherwise be found with the first question. */
+function readLlmKeys(
+  { LLM_KEYS = new Map() }: Partial<Values>,
+  env: Readonly<Record<string, string | undefined>>,
+  complaints: string[],
+): Map<string, LlmKey> {
+  const keys = new Map<string, LlmKey>();
+  for (const [name, origins] of LLM_KEYS) {
+    const key = env[name]?.trim() ?? "";
+    if (key === "") complaints.push(`${PREFIX}LLM_KEYS names ${name}, which is not set`);
+    // What a header can hold; anything else would fail with the first question.
+    else if (!/^[\x21-\x7e]+$/.test(key)) complaints.push(`${name} holds what cannot be sent as a key`);
+    else keys.set(name, { origins, key });
+  }
+  return keys;
 }
 
 function readTls(config: Values, complaints: string[]): Tls | undefined {

@@ -10,6 +10,7 @@ import {
   duration,
   flag,
   integer,
+  keyOrigins,
   limitOrOff,
   list,
   type Parse,
@@ -114,6 +115,12 @@ export const SETTINGS = {
     parse: list,
     shown: "unset",
     help: "CIDRs and host names, each with :port or without, that picture URLs and webhooks may reach besides public addresses",
+  },
+  LLM_KEYS: {
+    default: new Map<string, readonly string[]>() as ReadonlyMap<string, readonly string[]>,
+    parse: keyOrigins,
+    shown: "unset",
+    help: "NAME=https://origin,… ; environment variables whose keys chatflows may send to that origin (otherwise whoever makes a flow could have any of them sent to an address of his)",
   },
   RATE_LIMIT: {
     default: 10_000 as number | undefined,

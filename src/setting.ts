@@ -80,6 +80,25 @@ export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
   return keys;
 };
 
+/** `NAME=https://origin,…`, a name as often as it has origins → origins by the name of an environment variable. */
+export const keyOrigins: Parse<ReadonlyMap<string, readonly string[]>> = (value) => {
+  const origins = new Map<string, string[]>();
+  for (const item of list(value)) {
+    const match = /^([A-Za-z_][A-Za-z0-9_]{0,127})=(.+)$/.exec(item);
+    const [, name = "", origin = ""] = match ?? [];
+    const url = URL.parse(origin);
+    if (!url || !/^https?:$/.test(url.protocol) || url.origin !== origin) {
+      throw new Error(
+        `must be NAME=origin pairs separated by commas, e.g. OPENAI_API_KEY=https://api.openai.com, not ${JSON.stringify(item)}`,
+      );
+    }
+    if (name.startsWith("AUSPEX_"))
+      throw new Error(`must not name ${name}: the server's own settings stay with it`);
+    origins.set(name, [...(origins.get(name) ?? []), origin]);
+  }
+  return origins;
+};
+
 /** A text of so many characters. */
 export function within(min: number, max: number): Parse<string> {
   return (value) => {
