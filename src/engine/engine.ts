@@ -27,6 +27,11 @@ export interface Job {
   readonly deaths: number;
   /** Called before a job runs again because its worker died; the job waits for it. */
   readonly onWorkerDeath: () => Promise<void>;
+  /**
+   * Has a text embedding answered as the tensor `embeddings`, float32 [texts, width], with no JSON; for callers that
+   * go on computing with it. Default false; without meaning for other tasks.
+   */
+  readonly typedOutput?: boolean;
 }
 
 export interface JobResult {
