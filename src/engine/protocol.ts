@@ -16,7 +16,7 @@
 import type { ErrorCode, FieldViolation } from "../domain/error.ts";
 import type { Manifest, RuntimeName } from "../domain/model.ts";
 import type { JsonObject } from "../domain/payload.ts";
-import type { Tensors } from "../domain/tensor.ts";
+import type { Tensor, Tensors } from "../domain/tensor.ts";
 import type { PictureInfo } from "./engine.ts";
 import type { Signature } from "./signature.ts";
 import type { FitExamples, FitRequest, FitStep } from "./trainer.ts";
@@ -57,6 +57,11 @@ export interface Calls {
   readonly pictures: {
     readonly request: { readonly key: string; readonly items: readonly PictureItem[] };
     readonly answer: readonly Outcome<JsonObject>[];
+  };
+  /** One batch of texts; one outcome per item, in their order: float32, a row for each of its texts. */
+  readonly texts: {
+    readonly request: { readonly key: string; readonly items: readonly (readonly string[])[] };
+    readonly answer: readonly Outcome<Tensor>[];
   };
   /** One batch of the tensor task, rows of items of equal form joined; one outcome per group, in their order. */
   readonly tensors: {

@@ -8,10 +8,11 @@ import type { PictureItem } from "./protocol.ts";
 import { type Signature, shapeText, type TensorSpec } from "./signature.ts";
 import { MIN_SCORE_DEFAULT, TEXT_CHARACTERS_MAX, TEXTS_MAX, TOP_K_DEFAULT } from "./task-schemas.ts";
 import { jsonTensorPath, tensorsFromJson } from "./tensor-json.ts";
+import { type TextsInput, textsInput } from "./text-parts.ts";
 
 export type TaskInput =
   | { readonly kind: "picture"; readonly item: PictureItem }
-  | { readonly kind: "texts"; readonly texts: readonly string[] }
+  | TextsInput
   | {
       readonly kind: "tensors";
       readonly tensors: Tensors;
@@ -31,7 +32,7 @@ export function taskInput(input: JobInput, manifest: Manifest, signature: Signat
     case "image-detection":
       return pictureInput(input, manifest.detection?.maxDetections ?? 0, minScore(input));
     case "text-embedding":
-      return { kind: "texts", texts: texts(input) };
+      return textsInput(texts(input), manifest.text?.maxTokens ?? 1);
     case "tensor":
       return tensorInput(input, signature);
     default:

@@ -7,6 +7,7 @@ import type { Payload } from "../domain/payload.ts";
 import type { BatchItem } from "./batcher.ts";
 import type { Job, JobResult } from "./engine.ts";
 import type { TaskInput } from "./task-input.ts";
+import { textsWeight } from "./text-parts.ts";
 import { type Death, deathText } from "./worker-process.ts";
 
 /** The first death may be a neighbour's fault; with the second, alone, the job is guilty or out of luck. */
@@ -47,7 +48,16 @@ export class Ticket implements BatchItem {
   }
 
   get weight(): number {
-    return this.input.kind === "tensors" ? this.input.rows : 1;
+    switch (this.input.kind) {
+      case "picture":
+        return 1;
+      case "texts":
+        return textsWeight(this.input);
+      case "tensors":
+        return this.input.rows;
+      default:
+        return this.input satisfies never;
+    }
   }
 
   get alone(): boolean {

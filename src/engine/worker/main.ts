@@ -37,8 +37,8 @@ function opened(key: string): Version {
 }
 
 async function load(request: LoadRequest): Promise<Calls["load"]["answer"]> {
-  const { key, manifest, known } = request;
-  const version = await openVersion(await models.load(request), manifest, known, settings.maxPixels);
+  const { key } = request;
+  const version = await openVersion(await models.load(request), request, settings.maxPixels);
   versions.get(key)?.dispose();
   versions.set(key, version);
   // A worker is ended by force, and would take what it has compiled with it.
@@ -56,6 +56,8 @@ async function answer(message: ToWorker): Promise<Calls[CallKind]["answer"]> {
       return null;
     case "pictures":
       return opened(message.request.key).runPictures(message.request.items);
+    case "texts":
+      return opened(message.request.key).runTexts(message.request.items);
     case "tensors":
       return opened(message.request.key).runTensors(message.request.groups);
     case "inspect": {
