@@ -5,10 +5,24 @@
  */
 import type { JsonObject } from "./payload.ts";
 
-/** The owner part of every flow's model name; nobody publishes under it. */
-export const CHATFLOW_OWNER = "chatflow";
-
 export const RETRIEVER_MODEL_DEFAULT = "auspex/minilm";
+
+/** What a definition means where it says nothing. */
+export const CHATFLOW_DEFAULTS = {
+  /** Messages of memory. */
+  window: 10,
+  /** Passages. */
+  topK: 4,
+  /** Characters of a passage; a tenth of it is shared with the next one. */
+  chunkSize: 1000,
+  /** Of a picture. */
+  labels: 3,
+  sentences: 3,
+  maxTokens: 1024,
+  timeoutMs: 60_000,
+  idleTimeoutMs: 15_000,
+  retries: 2,
+} as const;
 
 export type RetrievalMode = "hybrid" | "vector" | "keyword";
 

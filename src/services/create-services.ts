@@ -140,6 +140,7 @@ export function createServices({
     log,
   });
   const authenticate = createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens });
+  const chatflows = createChatflows({ store, engine, egress, config, authenticate, now, mintId });
   let stopRetention = () => Promise.resolve();
 
   const datasets = createDatasetOperations({
@@ -185,9 +186,9 @@ export function createServices({
       refuseUnlessServing: health.refuseUnlessServing,
     }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
-    chatflows: createChatflows(),
+    chatflows: chatflows.operations,
     authenticate,
-    authenticateAsker: authenticate,
+    authenticateAsker: chatflows.authenticateAsker,
     renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,

@@ -31,14 +31,16 @@ import type {
 import type { Tensor } from "../../gen/auspex/v1/tensor_pb.ts";
 import { type FieldViolation, invalidArgument } from "../domain/error.ts";
 import { NAME_PART, TASKS } from "../domain/model.ts";
-import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
 import { ACCOUNT_CHECKS } from "./account-checks.ts";
+import { CHATFLOW_CHECKS } from "./chatflow-checks.ts";
 import {
   byId,
   type Check,
   type Complain,
   duration,
+  hasNonFinite,
+  isDeeper,
   type Limits,
   length,
   modelAlias,
@@ -67,32 +69,6 @@ const MODEL_LENGTH_MAX = 256;
 const SECRET_LENGTH_MAX = 256;
 const DEADLINE_MAX_MS = 86_400_000;
 const PUBLISHED_FILES_MAX = 256;
-
-/** Levels of nesting, counted without recursion and not beyond one more than `limit`. */
-function isDeeper(value: JsonValue, limit: number): boolean {
-  let level: JsonValue[] = [value];
-  for (let depth = 1; level.length > 0; depth++) {
-    const next: JsonValue[] = [];
-    for (const item of level) {
-      if (typeof item !== "object" || item === null) continue;
-      if (depth > limit) return true;
-      for (const child of Object.values(item))
-        if (typeof child === "object" && child !== null) next.push(child);
-    }
-    level = next;
-  }
-  return false;
-}
-
-/** Whether a number in it is one that JSON does not have, which a binary message may carry all the same. */
-function hasNonFinite(value: JsonValue): boolean {
-  const left: JsonValue[] = [value];
-  for (let item = left.pop(); item !== undefined; item = left.pop()) {
-    if (typeof item === "number" && !Number.isFinite(item)) return true;
-    if (typeof item === "object" && item !== null) for (const child of Object.values(item)) left.push(child);
-  }
-  return false;
-}
 
 /** Index of the first element that is not finite, or -1. */
 function firstNonFinite(data: Uint8Array): number {
@@ -241,17 +217,22 @@ const CHECKS = {
   ...DATASET_CHECKS,
   ...TRAINING_CHECKS,
   ...ACCOUNT_CHECKS,
+  ...CHATFLOW_CHECKS,
 };
 
 type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];
 
-/** @throws AuspexError `invalid_argument` with every complaint */
-export function validate(request: Checked, limits: Limits): void {
+/**
+ * @param more what the request cannot be checked for by itself
+ * @throws AuspexError `invalid_argument` with every complaint
+ */
+export function validate(request: Checked, limits: Limits, more?: (complain: Complain) => void): void {
   const violations: FieldViolation[] = [];
   const complain: Complain = (field, reason, description) => violations.push({ field, reason, description });
   // The type name chooses the check that was declared for exactly that type.
   const check = CHECKS[request.$typeName] as Check<Checked>;
   check(request, complain, limits);
+  more?.(complain);
   const [first, ...rest] = violations;
   if (first) throw invalidArgument(first, ...rest);
 }
