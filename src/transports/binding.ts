@@ -61,6 +61,20 @@ const ASKED: ReadonlySet<DescMethod> = new Set<DescMethod>([
   chatflow.getChatFile,
 ]);
 
+/** Of those, the ones whose requests carry no upload. */
+const SMALL: ReadonlySet<DescMethod> = new Set<DescMethod>([
+  chatflow.getChatbot,
+  chatflow.abortAnswers,
+  chatflow.rateMessage,
+  chatflow.createLead,
+  chatflow.getChatFile,
+]);
+
+/** Whether its requests are short and may come from anybody. */
+export function isSmall(method: DescMethod): boolean {
+  return SMALL.has(method);
+}
+
 /** Whether a caller without a credential may call it. */
 export function isPublic(method: DescMethod): boolean {
   return PUBLIC.has(method);

@@ -13,6 +13,7 @@ import {
   cors as connectHeaders,
   createConnectRouter,
   createContextKey,
+  createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
@@ -29,7 +30,7 @@ import type { Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } from "./binding.ts";
+import { type Answer, type Binding, bindings, callerOf, isPublic, isSmall, methodName } from "./binding.ts";
 import { allowOrigins } from "./cors.ts";
 import { countJsonValues } from "./json-values.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
@@ -45,10 +46,11 @@ export interface ConnectDeps {
 /** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
-/** Bytes of a body that nobody vouches for: a token is 8 KiB at most. */
+/** Bytes of a body that nobody vouches for: a token is 8 KiB at most, a rating's comment 16 KiB. */
 const PUBLIC_BODY_MAX = 64 * 1024;
 
 const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
+const ADDRESS = createContextKey<string | undefined>(undefined);
 
 const GRPC = /^application\/grpc(?:[+;]|$)/i;
 const JSON_BODY = /^application\/(?:connect\+|grpc-web\+)?json\b/i;
@@ -96,7 +98,7 @@ function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void
   router.rpc(
     binding.method,
     implementation as never,
-    isPublic(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
+    isPublic(binding.method) || isSmall(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
   );
 }
 
@@ -168,7 +170,13 @@ function callContext(context: HandlerContext, signal: AbortSignal): CallContext 
   const principal = context.values.get(PRINCIPAL);
   if (principal === undefined) throw new Error("the request gate did not run");
   const timeoutMs = context.timeoutMs();
-  return { principal, signal, deadlineAt: timeoutMs === undefined ? undefined : Date.now() + timeoutMs };
+  return {
+    principal,
+    signal,
+    deadlineAt: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
+    origin: context.requestHeader.get("origin") ?? undefined,
+    address: context.values.get(ADDRESS),
+  };
 }
 
 function connectError(error: AuspexError): ConnectError {
@@ -186,7 +194,8 @@ async function serve(
   if (GRPC.test(request.headers["content-type"] ?? "")) return refuseGrpc(reply, grpcPort);
   let call: ReturnType<typeof universalRequestFromNodeRequest>;
   try {
-    call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, undefined);
+    const values = createContextValues().set(ADDRESS, request.ip);
+    call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
   } catch (cause) {
     throw new AuspexError("invalid_argument", "the Host header or the path is malformed", { cause });
   }

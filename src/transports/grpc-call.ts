@@ -43,6 +43,7 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
         principal: await principalOf(call, binding, deps),
         signal: abort.signal,
         deadlineAt: deadlineOf(call),
+        address: addressOf(call),
       };
       const answer = await binding.run(decode(binding.method.input, call.request), context);
       callback(null, encode(binding.method.output, answer));
@@ -66,7 +67,8 @@ export function streamHandler(
     const deadlineAt = deadlineOf(call);
     const deadline = deadlineTimer(deadlineAt, abort);
     try {
-      const context = { principal: await principalOf(call, binding, deps), signal, deadlineAt };
+      const principal = await principalOf(call, binding, deps);
+      const context = { principal, signal, deadlineAt, address: addressOf(call) };
       for await (const answer of binding.run(decode(binding.method.input, call.request), context)) {
         await write(call, encode(binding.method.output, answer), signal);
         signal.throwIfAborted();
@@ -118,6 +120,11 @@ type Call = ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffe
 function principalOf(call: Call, { method }: Binding, { services }: CallDeps) {
   const [header] = call.metadata.get("authorization");
   return callerOf(services, method, bearerToken(header?.toString()));
+}
+
+/** Without the port. */
+function addressOf(call: Call): string {
+  return call.getPeer().replace(/:\d+$/, "");
 }
 
 function deadlineOf(call: Call): number | undefined {
