@@ -88,7 +88,7 @@ export interface PassageStore {
     readonly source: string;
     readonly hashes: readonly string[];
   }): Promise<string[]>;
-  /** In one transaction; keep it to some 100. */
+  /** In one transaction; keep it to some 100. Nothing is written for an upsert that does not run (any more). */
   add(args: {
     readonly chatflowId: string;
     readonly chatId: string;
@@ -180,8 +180,8 @@ export interface ChatStore {
   delete(filter: MessageFilter): Promise<number>;
   /** Of this flow and, where `chatId` is not "", of this chat. */
   get(chatflowId: string, chatId: string, messageId: string): Promise<ChatMessage | undefined>;
-  /** Replaces the message's rating, whose id stays. */
-  rate(rating: Rating): Promise<Rating>;
+  /** Replaces the message's rating, whose id and time stay. Undefined when the flow has no such message. */
+  rate(rating: Rating): Promise<Rating | undefined>;
   rating(chatflowId: string, id: string): Promise<Rating | undefined>;
   listRatings(args: {
     readonly chatflowId: string;

@@ -38,6 +38,8 @@ export interface Database {
   read<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** For reads that may take longer; they hold up neither the caller's thread nor a write. */
   scan<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
+  /** For searches, which walk through a great many rows; they hold up none of the above. */
+  search<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** As of the last commit. */
   unfinished(): number;
   /** Finishes what was asked for, then closes. */

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { accountStore } from "./account.ts";
 import { aliasStore } from "./alias.ts";
 import { openBlobs } from "./blob.ts";
+import { chatStore } from "./chat.ts";
+import { chatflowStore } from "./chatflow.ts";
 import { expireLeases } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { datasetStore } from "./dataset.ts";
@@ -14,10 +16,12 @@ import { embeddingStore } from "./embedding.ts";
 import { exampleStore } from "./example.ts";
 import { imageStore } from "./image.ts";
 import { type FolderLock, lockFolder } from "./lock.ts";
+import { passageStore } from "./passage.ts";
 import { predictionStore } from "./prediction.ts";
 import { openSqliteDatabase } from "./sqlite-database.ts";
 import type { BlobStore, Store, StoreOptions } from "./store.ts";
 import { trainingStore } from "./training.ts";
+import { abandonUpserts, upsertStore } from "./upsert.ts";
 
 /**
  * Creates the folder and the database where they are missing and brings an older database up to date.
@@ -32,7 +36,11 @@ export async function openStore({ dataDir, queueMax }: StoreOptions): Promise<St
     database = await openSqliteDatabase(join(dataDir, "auspex.db"));
     const blobs = await openBlobs(join(dataDir, "blobs"), database);
     // With the lock held nobody else is at work, so whatever seems to be under way was lost with an earlier server.
-    await Promise.all([database.write(expireLeases, {}), database.write(releaseDeliveries, {})]);
+    await Promise.all([
+      database.write(expireLeases, {}),
+      database.write(releaseDeliveries, {}),
+      database.write(abandonUpserts, {}),
+    ]);
     return assemble({ database, blobs, queueMax, lock });
   } catch (error) {
     await database?.close();
@@ -61,6 +69,10 @@ function assemble({ database, blobs, queueMax, lock }: Parts): Store {
     deletions: deletionStore(database),
     trainings: trainingStore(database),
     embeddings: embeddingStore(database),
+    chatflows: chatflowStore(database),
+    passages: passageStore(database),
+    upserts: upsertStore(database),
+    chats: chatStore(database),
     blobs,
     description: database.description,
     close: async () => {

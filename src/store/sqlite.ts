@@ -4,8 +4,10 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { SqliteQueryCompiler } from "kysely";
+import { load as loadVectorFunctions } from "sqlite-vec";
 import type { Transaction } from "./database.ts";
 import { type CompiledStatement, compileStatement, type Statement } from "./statement.ts";
+import type { Role } from "./thread-protocol.ts";
 
 /**
  * - WAL: readers and the writer never wait for each other.
@@ -23,6 +25,7 @@ const WRITER_PRAGMAS = `
   pragma temp_store = memory;
 `;
 const READER_PRAGMAS = "pragma query_only = on; pragma cache_size = -16384; pragma temp_store = memory;";
+const PRAGMAS = { write: WRITER_PRAGMAS, read: READER_PRAGMAS, search: READER_PRAGMAS } as const;
 
 /** Only the moment in which another connection recovers or checkpoints the log is ever waited for. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -42,9 +45,18 @@ export class SqliteConnection implements Transaction {
   readonly #native: DatabaseSync;
   readonly #prepared = new Map<Statement<never, unknown>, Prepared>();
 
-  constructor(file: string, mode: "read" | "write") {
-    this.#native = new DatabaseSync(file, { readOnly: mode === "read", timeout: BUSY_TIMEOUT_MS });
-    this.#native.exec(mode === "write" ? WRITER_PRAGMAS : READER_PRAGMAS);
+  constructor(file: string, role: Role) {
+    const allowExtension = role === "search";
+    this.#native = new DatabaseSync(file, {
+      readOnly: role !== "write",
+      timeout: BUSY_TIMEOUT_MS,
+      allowExtension,
+    });
+    if (allowExtension) {
+      loadVectorFunctions(this.#native);
+      this.#native.enableLoadExtension(false);
+    }
+    this.#native.exec(PRAGMAS[role]);
   }
 
   async run<P extends object>(statement: Statement<P, unknown>, params: P): Promise<number> {

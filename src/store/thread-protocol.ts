@@ -2,10 +2,12 @@
 import { AuspexError } from "../domain/error.ts";
 import { isStorageFault } from "./sqlite.ts";
 
+/** The one writer commits; a reader only ever looks; a search is a reader that can compare vectors. */
+export type Role = "write" | "read" | "search";
+
 export interface ThreadData {
   readonly file: string;
-  /** The one writer commits; a reader only ever looks. */
-  readonly role: "write" | "read";
+  readonly role: Role;
 }
 
 export type ToThread = { readonly kind: "run"; readonly calls: readonly Call[] } | { readonly kind: "close" };

@@ -15,6 +15,7 @@ create table chatflow (
   updated_at integer not null
 ) strict;
 create index chatflow_of_principal on chatflow (principal, id);
+create index chatflow_of_file on chatflow (id) where from_file = 1;
 
 -- Definitions as they were: answers end with the version that they began with.
 create table chatflow_version (
@@ -91,11 +92,13 @@ create table chat_file (
 ) strict, without rowid;
 create index chat_file_of_blob on chat_file (blob);
 
+-- Not bound to its flow by a foreign key: of a deleted flow it stays until its passages are gone (state abandoned).
 create table upsert (
-  id text not null primary key,
-  chatflow_id text not null references chatflow (id) on delete cascade,
+  number integer not null primary key autoincrement,
+  id text not null,
+  chatflow_id text not null,
   principal text not null,
-  state text not null check (state in ('running', 'ended', 'forgotten')),
+  state text not null check (state in ('running', 'ended', 'forgotten', 'abandoned')),
   added integer not null,
   deleted integer not null,
   skipped integer not null,
@@ -103,7 +106,51 @@ create table upsert (
   added_passages text not null,
   created_at integer not null
 ) strict;
-create index upsert_of_flow on upsert (chatflow_id, id) where state = 'ended';
-create index upsert_running on upsert (id) where state = 'running';
+create unique index upsert_id on upsert (id);
+create index upsert_of_flow on upsert (chatflow_id, id);
+create index upsert_running on upsert (number) where state = 'running';
+create index upsert_abandoned on upsert (number) where state = 'abandoned';
+
+-- What is searched together: a flow's own passages (chat_id ''), or those of one chat of it.
+create table passage_scope (
+  number integer not null primary key autoincrement,
+  chatflow_id text not null references chatflow (id) on delete cascade,
+  chat_id text not null
+) strict;
+create unique index passage_scope_of_chat on passage_scope (chatflow_id, chat_id);
+
+create table passage (
+  id integer not null primary key autoincrement,
+  scope integer not null,
+  -- Its upsert's number.
+  upsert integer not null,
+  source text not null,
+  -- SHA-256 of the text.
+  hash blob not null,
+  text text not null,
+  metadata text not null
+) strict;
+create index passage_of_source on passage (scope, source, hash);
+create index passage_of_upsert on passage (upsert);
+
+-- The signs of the vectors' components, those of a scope side by side: what a search by meaning walks through.
+create table passage_sign (
+  scope integer not null,
+  passage integer not null,
+  upsert integer not null,
+  signs blob not null,
+  primary key (scope, passage)
+) strict, without rowid;
+
+-- Float32, little endian, L2-normalised.
+create table passage_vector (
+  passage integer not null primary key,
+  vector blob not null
+) strict;
+
+-- Each word with its scope's number before it, see passage-words.ts. The text itself is in passage alone.
+create virtual table passage_words using fts5(
+  words, content = '', contentless_delete = 1, tokenize = "porter unicode61 categories 'L* N* Co Mn Mc'"
+);
 `,
 } as const;

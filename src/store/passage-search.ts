@@ -1,0 +1,175 @@
+/**
+ * The search for passages, by meaning, by words, or by both.
+ *
+ * By meaning: a first pass over the signs of the scope's vectors keeps the nearest by Hamming distance, of which the
+ * vectors themselves are then compared. The distances are sqlite-vec's; see search-connection in sqlite.ts.
+ */
+import { sql } from "kysely";
+import type { ScoredPassage } from "../domain/chatflow.ts";
+import type { JsonObject } from "../domain/payload.ts";
+import type { PassageSearch } from "./chatflow-store.ts";
+import { operation, type Transaction } from "./database.ts";
+import { matchOf } from "./passage-words.ts";
+import { statement, tables } from "./statement.ts";
+import { bytesOf, signsOf } from "./vector-bytes.ts";
+
+/** Of each kind of search, what takes part in the fusion. */
+const LIST_LENGTH = 50;
+/** Kept by the first pass. */
+const CANDIDATES = 1000;
+/** What a place in a list is worth is 1 / (this + place): the usual constant of reciprocal rank fusion. */
+const RANK_CONSTANT = 60;
+
+interface Found {
+  readonly id: number;
+  /** Cosine. */
+  readonly score: number | null;
+}
+
+const scopesOf = statement<{ chatflow_id: string; chat_id: string }>()((place) =>
+  tables
+    .selectFrom("passage_scope")
+    .select("number")
+    .where("chatflow_id", "=", place("chatflow_id"))
+    .where("chat_id", "in", [sql.lit(""), place("chat_id")]),
+);
+
+/** Upserts whose passages are not there any more. */
+const ABANDONED = tables
+  .selectFrom("upsert")
+  .select("upsert.number")
+  .where("upsert.state", "=", sql.lit("abandoned"));
+
+interface NearestParams {
+  readonly scope: number;
+  readonly vector: Uint8Array;
+  readonly vector_bytes: number;
+  readonly signs: Uint8Array;
+  readonly signs_bytes: number;
+  readonly candidates: number;
+  readonly limit: number;
+}
+
+// Vectors of another width were made by another model.
+const nearest = statement<NearestParams>()((place) =>
+  tables
+    .selectFrom((from) =>
+      from
+        .selectFrom("passage_sign")
+        .select("passage")
+        .where("scope", "=", place("scope"))
+        .where(sql<boolean>`length(signs) = ${place("signs_bytes")}`)
+        .where("upsert", "not in", ABANDONED)
+        .orderBy(sql`vec_distance_hamming(vec_bit(signs), vec_bit(${place("signs")}))`)
+        .limit(place("candidates"))
+        .as("candidate"),
+    )
+    .innerJoin("passage_vector", "passage_vector.passage", "candidate.passage")
+    .where(sql<boolean>`length(vector) = ${place("vector_bytes")}`)
+    .select([
+      "candidate.passage as id",
+      sql<number>`1 - vec_distance_cosine(vector, ${place("vector")})`.as("score"),
+    ])
+    .orderBy("score", "desc")
+    .limit(place("limit")),
+);
+
+async function byMeaning(
+  tx: Transaction,
+  scopes: readonly number[],
+  { vector, minScore, limit }: { vector: Float32Array; minScore: number; limit: number },
+): Promise<Found[]> {
+  const bytes = bytesOf(vector);
+  const signs = signsOf(vector);
+  const found: { id: number; score: number }[] = [];
+  for (const scope of scopes) {
+    const rows = await tx.all(nearest, {
+      scope,
+      vector: bytes,
+      vector_bytes: bytes.length,
+      signs,
+      signs_bytes: signs.length,
+      candidates: Math.max(CANDIDATES, limit),
+      limit,
+    });
+    found.push(...rows.filter(({ score }) => score >= minScore));
+  }
+  return found.sort((a, b) => b.score - a.score).slice(0, limit);
+}
+
+// Order by rank, the best first, is FTS5's own, by BM25.
+const matching = statement<{ match: string; limit: number }>()((place) =>
+  tables
+    .selectFrom("passage_words")
+    .innerJoin("passage", "passage.id", "passage_words.rowid")
+    .select("passage.id")
+    .where(sql<boolean>`passage_words match ${place("match")}`)
+    .where("passage.upsert", "not in", ABANDONED)
+    .orderBy(sql`rank`)
+    .limit(place("limit")),
+);
+
+async function byWords(
+  tx: Transaction,
+  scopes: readonly number[],
+  { text, limit }: { text: string; limit: number },
+): Promise<Found[]> {
+  const match = matchOf(scopes, text);
+  if (match === undefined) return [];
+  return (await tx.all(matching, { match, limit })).map(({ id }) => ({ id, score: null }));
+}
+
+/** Reciprocal rank fusion: who is far ahead in one list or fairly ahead in both comes first. */
+export function fuse(lists: readonly (readonly Found[])[]): Found[] {
+  const worth = new Map<number, { readonly id: number; score: number | null; sum: number }>();
+  for (const list of lists) {
+    for (const [index, { id, score }] of list.entries()) {
+      const entry = worth.get(id) ?? { id, score, sum: 0 };
+      entry.score ??= score;
+      entry.sum += 1 / (RANK_CONSTANT + index + 1);
+      worth.set(id, entry);
+    }
+  }
+  return [...worth.values()].sort((a, b) => b.sum - a.sum).map(({ id, score }) => ({ id, score }));
+}
+
+const cosineOf = statement<{ id: number; vector: Uint8Array; vector_bytes: number }>()((place) =>
+  tables
+    .selectFrom("passage_vector")
+    .where("passage", "=", place("id"))
+    .where(sql<boolean>`length(vector) = ${place("vector_bytes")}`)
+    .select(sql<number>`1 - vec_distance_cosine(vector, ${place("vector")})`.as("score")),
+);
+
+const textOf = statement<{ id: number }>()((place) =>
+  tables.selectFrom("passage").select(["text", "metadata"]).where("id", "=", place("id")),
+);
+
+async function complete(
+  tx: Transaction,
+  found: readonly Found[],
+  vector: Float32Array | undefined,
+): Promise<ScoredPassage[]> {
+  const bytes = vector && bytesOf(vector);
+  const passages: ScoredPassage[] = [];
+  for (const { id, score: known } of found) {
+    const row = await tx.get(textOf, { id });
+    if (!row) continue;
+    const compared =
+      known === null && bytes && (await tx.get(cosineOf, { id, vector: bytes, vector_bytes: bytes.length }));
+    const score = known ?? (compared ? compared.score : null);
+    passages.push({ id, text: row.text, metadata: JSON.parse(row.metadata) as JsonObject, score });
+  }
+  return passages;
+}
+
+export const searchPassages = operation("passage.search", async (tx, query: PassageSearch) => {
+  const { mode, text, vector, minScore } = query;
+  const of = { chatflow_id: query.chatflowId, chat_id: query.chatId };
+  const scopes = (await tx.all(scopesOf, of)).map(({ number }) => number);
+  const limit = mode === "hybrid" ? Math.max(LIST_LENGTH, query.limit) : query.limit;
+  const lists: Found[][] = [];
+  if (mode !== "keyword" && vector) lists.push(await byMeaning(tx, scopes, { vector, minScore, limit }));
+  if (mode !== "vector") lists.push(await byWords(tx, scopes, { text, limit }));
+  return complete(tx, fuse(lists).slice(0, query.limit), vector);
+});
