@@ -1,5 +1,7 @@
 /** A question to the passages that may answer it. */
 import type { RetrieverDefinition, ScoredPassage } from "../../domain/chatflow.ts";
+import type { PassageStore } from "../../store/chatflow-store.ts";
+import type { Embedder } from "./embedder.ts";
 
 export interface RetrievalQuery {
   readonly chatflowId: string;
@@ -15,4 +17,26 @@ export interface RetrievalQuery {
 export interface Retrieval {
   /** The best first; [] when nothing fits. */
   search(query: RetrievalQuery): Promise<readonly ScoredPassage[]>;
+}
+
+/** Where a flow names no threshold: below this cosine, what is found has nothing to do with the question. */
+export const MIN_SCORE_DEFAULT = 0.25;
+
+export function createRetrieval({
+  embedder,
+  passages,
+}: {
+  readonly embedder: Embedder;
+  readonly passages: Pick<PassageStore, "search">;
+}): Retrieval {
+  return {
+    async search({ chatflowId, chatId, retriever, question, signal, deadlineAt }) {
+      const { model, mode, topK } = retriever;
+      if (question.trim() === "") return [];
+      const [vector] =
+        mode === "keyword" ? [] : await embedder.embed(model, [question], { signal, deadlineAt });
+      const minScore = retriever.minScore ?? MIN_SCORE_DEFAULT;
+      return passages.search({ chatflowId, chatId, mode, text: question, vector, limit: topK, minScore });
+    },
+  };
 }

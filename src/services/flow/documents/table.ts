@@ -1,0 +1,57 @@
+/** CSV and JSON: a part for each row or object, of lines `name: value`. */
+import { parse } from "csv-parse/sync";
+import { AuspexError } from "../../../domain/error.ts";
+import type { Parts } from "./parts.ts";
+
+const DELIMITERS = [",", ";", "\t"];
+
+/** The first row names the columns. */
+export function readCsv(text: string, parts: Parts): void {
+  const rows: string[][] = parse(text, {
+    delimiter: delimiterOf(text),
+    relax_column_count: true,
+    skip_empty_lines: true,
+  });
+  const [header, ...data] = rows;
+  const names = header?.map((name, column) => name.trim() || `column ${column + 1}`) ?? [];
+  for (const [index, row] of data.entries()) {
+    const lines = row.flatMap((value, column) =>
+      value.trim() === "" ? [] : [`${names[column] ?? `column ${column + 1}`}: ${value.trim()}`],
+    );
+    parts.add(lines.join("\n"), { row: index + 1 });
+  }
+}
+
+/** Spreadsheets write semicolons where the comma is the decimal point: the one that the first line has most of. */
+function delimiterOf(text: string): string {
+  const first = /^[^\n]*/.exec(text)?.[0] ?? "";
+  const counts = DELIMITERS.map((delimiter) => first.split(delimiter).length);
+  return DELIMITERS[counts.indexOf(Math.max(...counts))] ?? ",";
+}
+
+export function readJson(text: string, parts: Parts): void {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new AuspexError("invalid_argument", `it is not JSON: ${messageOf(error)}`);
+  }
+  if (Array.isArray(value) && value.length > 0 && value.every(isObject)) {
+    for (const [index, item] of value.entries()) {
+      const lines = Object.entries(item).map(([name, field]) => `${name}: ${shown(field)}`);
+      parts.add(lines.join("\n"), { row: index + 1 });
+    }
+  } else parts.add(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

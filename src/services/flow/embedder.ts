@@ -1,0 +1,97 @@
+/** Texts to vectors, by a model of the engine's. */
+import { AuspexError } from "../../domain/error.ts";
+import { type ModelVersion, parseModelRef } from "../../domain/model.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { Turns } from "./turns.ts";
+
+export interface EmbedOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch; undefined for none. */
+  readonly deadlineAt: number | undefined;
+}
+
+export interface Embedder {
+  /**
+   * L2-normalised vectors, in the order of the texts, none of which is empty. Rejects with `failed_precondition` when
+   * the model is not there or makes no embeddings, and as `Engine.run` does.
+   *
+   * @param model `owner/name`
+   */
+  embed(model: string, texts: readonly string[], options: EmbedOptions): Promise<readonly Float32Array[]>;
+  /** The same, for many texts that nobody waits for: it lets what people wait for go first. */
+  embedInTurn(
+    model: string,
+    texts: readonly string[],
+    options: EmbedOptions,
+  ): Promise<readonly Float32Array[]>;
+}
+
+/**
+ * Texts of a job in turn. A question waits for what is before it of its model, which is one such job at most: a quarter
+ * of a second of one core.
+ */
+const TURN_TEXTS = 16;
+
+export function createEmbedder(engine: Pick<Engine, "models" | "run">): Embedder {
+  const turns = new Turns({ atOnce: 1, waiting: Number.POSITIVE_INFINITY, what: "texts" });
+
+  async function embed(
+    model: string,
+    texts: readonly string[],
+    { signal, deadlineAt }: EmbedOptions,
+  ): Promise<readonly Float32Array[]> {
+    if (texts.length === 0) return [];
+    const { owner, name, version } = embeddingVersion(engine, model);
+    let deaths = 0;
+    const { output } = await engine.run({
+      owner,
+      name,
+      version,
+      input: { json: { texts: [...texts] }, tensors: {}, files: {} },
+      typedOutput: true,
+      signal,
+      deadlineAt,
+      get deaths() {
+        return deaths;
+      },
+      onWorkerDeath: async () => {
+        deaths += 1;
+      },
+    });
+    const { embeddings } = output.tensors;
+    const [rows = 0, width = 0] = embeddings?.shape ?? [];
+    if (!embeddings || rows !== texts.length)
+      throw new Error(`${model} answered ${rows} vectors for ${texts.length}`);
+    // A copy: a part of a message lies at any address, and numbers must lie at multiples of their size.
+    const numbers = new Float32Array(new Uint8Array(embeddings.data).buffer);
+    return texts.map((_, row) => numbers.slice(row * width, (row + 1) * width));
+  }
+
+  return {
+    embed,
+    async embedInTurn(model, texts, options) {
+      // Texts of like length together: a job takes as long as its longest text makes it.
+      const order = texts
+        .map((_, index) => index)
+        .sort((a, b) => (texts[a]?.length ?? 0) - (texts[b]?.length ?? 0));
+      const vectors: Float32Array[] = [];
+      for (let start = 0; start < order.length; start += TURN_TEXTS) {
+        const indexes = order.slice(start, start + TURN_TEXTS);
+        const some = indexes.map((index) => texts[index] ?? "");
+        const embedded = await turns.take(undefined, options.signal, () => embed(model, some, options));
+        for (const [i, index] of indexes.entries()) vectors[index] = embedded[i] ?? new Float32Array();
+      }
+      return vectors;
+    },
+  };
+}
+
+function embeddingVersion({ models }: Pick<Engine, "models">, model: string): ModelVersion {
+  const ref = parseModelRef(model);
+  const found = ref && models.latest(ref.owner, ref.name);
+  if (!found) throw new AuspexError("failed_precondition", `the retriever's model ${model} is not ready`);
+  if (found.manifest?.task !== "text-embedding") {
+    throw new AuspexError("failed_precondition", `the retriever's model ${model} makes no text embeddings`);
+  }
+  return found;
+}
