@@ -7,11 +7,12 @@ import type { Store } from "./store/store.ts";
 import type { Dialect } from "./transports/dialect.ts";
 import { einsteinPrediction } from "./transports/dialects/einstein-prediction.ts";
 import { einsteinVision } from "./transports/dialects/einstein-vision.ts";
+import { studio } from "./transports/dialects/studio.ts";
 import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
 import { startGrpc } from "./transports/grpc.ts";
 import { startHttp } from "./transports/http.ts";
 
-const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction];
+const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction, studio];
 
 export interface Doors {
   readonly httpPort: number;
@@ -36,6 +37,7 @@ export async function openDoors({ config, log, store, engine }: DoorsOptions): P
     webhookBodies: { wriftai: (prediction) => JSON.stringify(renderPrediction(prediction)) },
     log,
   });
+  await services.load();
   const dialects = DIALECTS.filter(({ name }) => config.DIALECTS.some((served) => served === name));
   const grpc = await startGrpc({ services, config, log });
   const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects });

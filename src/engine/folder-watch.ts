@@ -52,12 +52,12 @@ function tryWatch(folder: string, changed: () => void, log: EngineLog): () => vo
     const watcher = watch(folder, { recursive: true, persistent: false });
     watcher.on("change", changed);
     watcher.on("error", (error) => {
-      log.info({ err: error }, "watching the models folder ended; it is polled");
+      log.info({ err: error, folder }, "watching the folder ended; it is polled");
       watcher.close();
     });
     return () => watcher.close();
   } catch (error) {
-    log.info({ err: error }, "the models folder cannot be watched; it is polled");
+    log.info({ err: error, folder }, "the folder cannot be watched; it is polled");
     return () => {};
   }
 }

@@ -1,8 +1,9 @@
 /** Puts the operations on chatflows together. */
+import { join } from "node:path";
 import type { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import type { Config } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import type { Authenticate } from "./authenticator.ts";
 import type { Operations } from "./call.ts";
@@ -10,26 +11,33 @@ import { createChatMessageOperations } from "./chat-message.ts";
 import { createChatflowOperations } from "./chatflow.ts";
 import { type ChatflowAccess, createChatflowAccess } from "./chatflow-access.ts";
 import type { DefinitionContext } from "./chatflow-definition.ts";
+import { type ChatflowFolder, createChatflowFolder } from "./chatflow-folder.ts";
+import { createDocumentOperations } from "./document.ts";
 import type { Egress } from "./egress.ts";
+import type { Knowledge } from "./flow/create-knowledge.ts";
 import { DOCUMENT_TYPES } from "./flow/documents/media-type.ts";
 import { createAskerAuthenticator } from "./flow-key.ts";
 import { createUpsertOperations } from "./upsert.ts";
 
 export interface ChatflowsOptions {
-  readonly store: Pick<Store, "chatflows" | "passages" | "upserts" | "chats">;
+  readonly store: Pick<Store, "chatflows" | "passages" | "upserts" | "chats" | "blobs">;
   readonly engine: Pick<Engine, "models">;
   readonly egress: Egress;
   readonly config: Config;
   readonly authenticate: Authenticate;
+  readonly knowledge: Knowledge;
   /** Microseconds since the epoch. */
   readonly now: () => number;
   readonly mintId: () => string;
+  readonly log: EngineLog;
 }
 
 export interface Chatflows {
   readonly operations: Operations<typeof ChatflowService>;
   readonly access: ChatflowAccess;
   readonly authenticateAsker: Authenticate;
+  /** Flows that are files. */
+  readonly folder: ChatflowFolder;
 }
 
 /** Stands for an operation that is not there yet. */
@@ -38,7 +46,7 @@ const missing = async () => {
 };
 
 export function createChatflows(options: ChatflowsOptions): Chatflows {
-  const { store, engine, egress, config, authenticate, now, mintId } = options;
+  const { store, engine, egress, config, authenticate, knowledge, now, mintId, log } = options;
   const access = createChatflowAccess({
     flows: store.chatflows,
     open: config.open,
@@ -53,6 +61,14 @@ export function createChatflows(options: ChatflowsOptions): Chatflows {
   };
   return {
     access,
+    folder: createChatflowFolder({
+      folder: join(config.DATA_DIR, "chatflows"),
+      flows: store.chatflows,
+      passages: store.passages,
+      context: { ...definitions, open: config.open },
+      now,
+      log,
+    }),
     authenticateAsker: createAskerAuthenticator({ open: config.open, flows: store.chatflows, authenticate }),
     operations: {
       ...createChatflowOperations({
@@ -73,10 +89,15 @@ export function createChatflows(options: ChatflowsOptions): Chatflows {
         yield await missing();
       },
       abortAnswers: missing,
-      // INGEST
-      upsertDocuments: missing,
-      createAttachments: missing,
-      getChatFile: missing,
+      ...createDocumentOperations({
+        chats: store.chats,
+        blobs: store.blobs,
+        access,
+        reader: knowledge.reader,
+        ingestion: knowledge.ingestion,
+        limits: config,
+        now,
+      }),
     },
   };
 }

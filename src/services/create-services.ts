@@ -13,6 +13,7 @@ import { createDeletionWorker } from "./deletion.ts";
 import { createEgress } from "./egress.ts";
 import { createFeedbackOperations } from "./feedback.ts";
 import { createFileLinks } from "./file-link.ts";
+import { createKnowledge } from "./flow/create-knowledge.ts";
 import { createHealth } from "./health.ts";
 import { createHints } from "./hints.ts";
 import { createImageOperations } from "./image.ts";
@@ -45,6 +46,8 @@ export interface ServicesOptions {
 }
 
 export interface RunningServices extends Services {
+  /** Takes up what the data folder holds beside the store; before the first call. */
+  load(): Promise<void>;
   /** Takes creations from now on and begins to run what is stored. */
   start(): void;
   /** From this moment creations are refused, watches end, and health says so. */
@@ -140,7 +143,25 @@ export function createServices({
     log,
   });
   const authenticate = createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens });
-  const chatflows = createChatflows({ store, engine, egress, config, authenticate, now, mintId });
+  const knowledge = createKnowledge({
+    store,
+    engine,
+    passagesMax: config.MAX_UPSERT_PASSAGES,
+    now,
+    mintId,
+    log,
+  });
+  const chatflows = createChatflows({
+    store,
+    engine,
+    egress,
+    config,
+    authenticate,
+    knowledge,
+    now,
+    mintId,
+    log,
+  });
   let stopRetention = () => Promise.resolve();
 
   const datasets = createDatasetOperations({
@@ -193,7 +214,9 @@ export function createServices({
     rateLimit: (principal) => rate.state(principal.name),
     health,
     metrics: () => metrics.text(),
+    load: () => chatflows.folder.load(),
     start() {
+      chatflows.folder.start();
       runner.start();
       webhooks.start();
       trainingRunner.start();
@@ -215,6 +238,7 @@ export function createServices({
         runner.drain(graceMs),
         stopRetention(),
         trainingRunner.close(),
+        chatflows.folder.close(),
         imports.idle(),
         deletions.idle(),
       ]);
@@ -223,6 +247,7 @@ export function createServices({
       await new Promise(setImmediate);
       await runner.close();
       await webhooks.close();
+      await knowledge.close();
       await egress.close();
       await usage.close();
     },
