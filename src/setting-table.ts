@@ -35,7 +35,7 @@ const runtime: Parse<string> = (value) => {
   return value;
 };
 
-export const DIALECTS = ["wriftai", "einstein-vision", "einstein-prediction"] as const;
+export const DIALECTS = ["wriftai", "einstein-vision", "einstein-prediction", "studio"] as const;
 export type DialectName = (typeof DIALECTS)[number];
 
 const DAY_MS = 86_400_000;
@@ -281,6 +281,11 @@ export const SETTINGS = {
     default: 50_000,
     parse: integer(4, 10_000_000),
     help: "examples of one training (each takes 4 KiB of memory, in the server and beside it)",
+  },
+  MAX_UPSERT_PASSAGES: {
+    default: 5000,
+    parse: integer(1, 1_000_000),
+    help: "passages that the documents of one upsert may make (embedding one takes some 20 ms of a core)",
   },
   MAX_STREAMS: { default: 128, parse: integer(1, 100_000), help: "concurrent calls per HTTP/2 connection" },
   MAX_WATCHES: {

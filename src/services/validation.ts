@@ -52,6 +52,7 @@ import {
   versionNumber,
 } from "./check.ts";
 import { DATASET_CHECKS } from "./dataset-checks.ts";
+import { DOCUMENT_CHECKS } from "./document-checks.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
 import { TRAINING_CHECKS } from "./training-checks.ts";
 
@@ -218,6 +219,7 @@ const CHECKS = {
   ...TRAINING_CHECKS,
   ...ACCOUNT_CHECKS,
   ...CHATFLOW_CHECKS,
+  ...DOCUMENT_CHECKS,
 };
 
 type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];
