@@ -72,7 +72,10 @@ export interface PassageSearch {
   /** L2-normalised; undefined for mode keyword. */
   readonly vector: Float32Array | undefined;
   readonly limit: number;
-  /** Least cosine of what is found by meaning alone. */
+  /**
+   * Least cosine of what is found by meaning. Where nothing has it, mode hybrid finds only what has all of the text's
+   * words.
+   */
   readonly minScore: number;
 }
 

@@ -112,9 +112,9 @@ const matching = statement<{ match: string; limit: number }>()((place) =>
 async function byWords(
   tx: Transaction,
   scopes: readonly number[],
-  { text, limit }: { text: string; limit: number },
+  { text, limit, need }: { text: string; limit: number; need: "any" | "all" },
 ): Promise<Found[]> {
-  const match = matchOf(scopes, text);
+  const match = matchOf(scopes, text, need);
   if (match === undefined) return [];
   return (await tx.all(matching, { match, limit })).map(({ id }) => ({ id, score: null }));
 }
@@ -170,6 +170,8 @@ export const searchPassages = operation("passage.search", async (tx, query: Pass
   const limit = mode === "hybrid" ? Math.max(LIST_LENGTH, query.limit) : query.limit;
   const lists: Found[][] = [];
   if (mode !== "keyword" && vector) lists.push(await byMeaning(tx, scopes, { vector, minScore, limit }));
-  if (mode !== "vector") lists.push(await byWords(tx, scopes, { text, limit }));
+  // Where nothing is near by meaning, a word in common is an accident; an identifier, or a whole phrase, is none.
+  const need = lists.some((list) => list.length === 0) ? "all" : "any";
+  if (mode !== "vector") lists.push(await byWords(tx, scopes, { text, limit, need }));
   return complete(tx, fuse(lists).slice(0, query.limit), vector);
 });

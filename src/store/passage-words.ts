@@ -22,14 +22,17 @@ export function indexedWords(scope: number, { text, metadata }: Worded): string 
     .join(" ");
 }
 
-/** An FTS5 query for any of the text's words in any of the scopes; undefined when it has none. */
-export function matchOf(scopes: readonly number[], text: string): string | undefined {
+/** An FTS5 query for any, or all, of the text's words in any of the scopes; undefined when it has none. */
+export function matchOf(scopes: readonly number[], text: string, need: "any" | "all"): string | undefined {
   const all = [...new Set(wordsOf(text.toLowerCase()))];
   const telling = all.filter((word) => !FUNCTION_WORDS.has(word));
   const words = (telling.length > 0 ? telling : all).slice(0, QUERY_WORDS_MAX);
   if (words.length === 0 || scopes.length === 0) return undefined;
   // Letters and digits alone: nothing in them is syntax.
-  return scopes.flatMap((scope) => words.map((word) => `"${prefixed(scope, word)}"`)).join(" OR ");
+  const join = need === "any" ? " OR " : " AND ";
+  return scopes
+    .map((scope) => `(${words.map((word) => `"${prefixed(scope, word)}"`).join(join)})`)
+    .join(" OR ");
 }
 
 function wordsOf(text: string): string[] {

@@ -221,7 +221,8 @@ export const Retriever_Mode = {
   UNSPECIFIED: 0,
 
   /**
-   * By meaning and by words, joined by reciprocal rank fusion.
+   * By meaning and by words, joined by reciprocal rank fusion. Where nothing is near by meaning, only passages with
+   * all of the question's words are found.
    *
    * @generated from enum value: MODE_HYBRID = 1;
    */
