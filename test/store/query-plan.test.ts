@@ -19,6 +19,21 @@ const LIST: ListQuery = {
 
 const TRAINING = { principal: "alice", id: "x" };
 
+const MESSAGES = {
+  chatflow_id: "f",
+  chat_id: "",
+  session_id: "",
+  message_id: "",
+  memory_type: "",
+  since: 0,
+  until: 1,
+  any_rating: 1,
+  up: 0,
+  down: 0,
+};
+const MESSAGE_PAGE = { ...MESSAGES, after: 0, limit: 1, descending: false };
+const RECORDS = { chatflow_id: "f", chat_id: "", since: 0, until: 1, after: "", limit: 1 };
+
 const CALLS: readonly (readonly [string, unknown])[] = [
   ["prediction.claim", { limit: 1, now: 1, lease_expires_at: 2, nonce: "n" }],
   ["prediction.renew", { leases: [{ id: "x", token: "t" }], expiresAt: 1 }],
@@ -75,6 +90,34 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["account.deleteRefreshToken", { hash: "x", principal: "alice" }],
   ["account.usage", { principal: "alice", month: 1 }],
   ["account.addUsage", [{ principal: "alice", month: 1, predictions: 1 }]],
+  ["chatflow.get", { id: "f" }],
+  ["chatflow.definition", { id: "f", version: 1 }],
+  ["chatflow.list", { principal: "alice", before: "x", limit: 1 }],
+  ["chatflow.fromFiles", {}],
+  ["chatflow.delete", { id: "f" }],
+  ["chatflow.deleteKey", { chatflow_id: "f", id: "x" }],
+  ["chatflow.keyHolder", { hash: "x" }],
+  ["upsert.abandon", { id: "x" }],
+  ["upsert.abandonAll", {}],
+  ["upsert.list", { ...RECORDS, descending: false }],
+  ["upsert.list", { ...RECORDS, descending: true }],
+  ["upsert.delete", { principal: "alice", ids: ["x"], state: "abandoned" }],
+  ["passage.known", { chatflow_id: "f", chat_id: "", source: "x", hashes: ["00"] }],
+  ["passage.count", { chatflow_id: "f" }],
+  ["chat.window", { chatflow_id: "f", session_id: "s", limit: 1 }],
+  ["chat.get", { id: "x" }],
+  ["chat.list", MESSAGE_PAGE],
+  ["chat.list", { ...MESSAGE_PAGE, descending: true }],
+  ["chat.list", { ...MESSAGE_PAGE, chat_id: "c" }],
+  ["chat.list", { ...MESSAGE_PAGE, session_id: "s" }],
+  ["chat.list", { ...MESSAGE_PAGE, message_id: "x" }],
+  ["chat.delete", { ...MESSAGES, limit: 1 }],
+  ["chat.delete", { ...MESSAGES, message_id: "x", limit: 1 }],
+  ["chat.rating", { chatflow_id: "f", id: "x" }],
+  ["chat.listRatings", { ...RECORDS, descending: true }],
+  ["chat.listRatings", { ...RECORDS, chat_id: "c", descending: false }],
+  ["chat.listLeads", { chatflow_id: "f", after: "", limit: 1 }],
+  ["chat.getFile", { chatflow_id: "f", chat_id: "c", name: "x" }],
 ];
 
 /** Runs the calls on a new database, each with what the one before answered, and looks at all that they asked. */
@@ -153,5 +196,55 @@ test("what is asked in the life of a dataset", async () => {
     expect(await run("dataset.delete", { ...deletion, ...progress })).toBe("deleted");
     await run("deletion.record", { id: "x", ...progress });
     await run("deletion.purgeDataset", { dataset_id: id, limit: 10 });
+  });
+});
+
+test("what is asked in the life of a chatflow", async () => {
+  const times = { created_at: 1, updated_at: 1 };
+  const of = { chatflow_id: "f", chat_id: "c" };
+  await expectIndexed(async (run) => {
+    await run("chatflow.create", {
+      id: "f",
+      principal: "alice",
+      name: "x",
+      version: 1,
+      definition: "{}",
+      from_file: 0,
+      ...times,
+    });
+    await run("chatflow.update", { id: "f", name: "y", definition: "{}", if_version: 0, updated_at: 1 });
+    await run("chatflow.addKey", { id: "k", chatflow_id: "f", name: "x", hash: "h", created_at: 1, max: 5 });
+    const message = {
+      ...of,
+      role: "user",
+      content: "",
+      session_id: "s",
+      prediction_id: "p",
+      failure: "",
+      lead_email: "",
+      memory_type: "",
+      details: "{}",
+      created_at: 1,
+    };
+    await run("chat.insertTurn", [
+      { ...message, id: "q" },
+      { ...message, id: "a" },
+    ]);
+    const rating = { id: "r", message_id: "a", value: "up", comment: "", created_at: 1 };
+    await run("chat.rate", { ...of, ...rating });
+    await run("chat.insertLead", { ...of, id: "l", name: "", email: "x", phone: "", created_at: 1 });
+    const file = { name: "x", media_type: "", blob: "b", size_bytes: 1, created_at: 1 };
+    expect(await run("chat.putFiles", [{ ...of, ...file }])).toBe(true);
+    const passage = { text: "a cat", metadata: { source: "x" }, vector: Float32Array.of(1, 0) };
+    for (const id of ["u", "v"]) {
+      await run("upsert.begin", { id, chatflow_id: "f", principal: "alice", created_at: 1 });
+      await run("passage.add", { ...of, upsert_id: id, passages: [passage] });
+    }
+    const counts = { added: 1, skipped: 0, added_passages: "[]", chat_id: "c" };
+    await run("upsert.end", { id: "u", ...counts, replaced: [] });
+    await run("upsert.end", { id: "v", ...counts, replaced: [{ source: "x", hashes: [] }] });
+    await run("upsert.delete", { principal: "alice", ids: ["v"], state: "abandoned" });
+    expect(await run("passage.purge", { limit: 10 })).toBe(0);
+    await run("chatflow.delete", { id: "f" });
   });
 });
