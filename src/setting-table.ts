@@ -293,5 +293,10 @@ export const SETTINGS = {
     parse: integer(1, 1_000_000),
     help: "watch streams at once, all connections (each costs a few KiB)",
   },
+  MAX_ANSWERS: {
+    default: 256,
+    parse: integer(1, 100_000),
+    help: "answers of chatflows that are made at once (each may hold a connection to a language model); four times as many may be unfinished, past that asking is refused",
+  },
   LOG_LEVEL: { default: "info", parse: text, help: "trace, debug, info, warn, error or silent" },
 } as const satisfies Record<string, Setting<never> | Setting<unknown>>;

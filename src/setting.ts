@@ -64,6 +64,9 @@ export function size(min: number, max: number): Parse<number> {
 }
 
 /** `name:key,…` → name by key. */
+/** The owners of the catalogue's models and of chatflows; `domain/principal.ts` has them, which this floor cannot see. */
+const RESERVED: ReadonlySet<string> = new Set(["auspex", "chatflow"]);
+
 export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
   const keys = new Map<string, string>();
   for (const item of list(value)) {
@@ -73,7 +76,7 @@ export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
         "must be name:key pairs separated by commas, names of a-z, 0-9, -, _ and ., keys of 16 to 256 characters",
       );
     }
-    if (match[1] === "auspex") throw new Error("the name auspex is the catalogue's own");
+    if (RESERVED.has(match[1])) throw new Error(`the name ${match[1]} is the server's own`);
     if (keys.has(match[2])) throw new Error(`names ${keys.get(match[2])} and ${match[1]} share one key`);
     keys.set(match[2], match[1]);
   }

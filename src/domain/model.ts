@@ -1,6 +1,6 @@
 /** Models, their versions, and what an `auspex.json` says of one. */
 import type { JsonObject } from "./payload.ts";
-import { CATALOGUE_OWNER, type Principal } from "./principal.ts";
+import { CATALOGUE_OWNER, type Principal, RESERVED_OWNERS } from "./principal.ts";
 
 export const TASKS = [
   "image-classification",
@@ -43,7 +43,7 @@ export function mayUse(principal: Principal, owner: string): boolean {
 
 /** Whether the principal may publish and delete under this owner. */
 export function mayPublish(principal: Principal, owner: string): boolean {
-  return owner !== CATALOGUE_OWNER && (principal.open || owner === principal.name);
+  return !RESERVED_OWNERS.has(owner) && (principal.open || owner === principal.name);
 }
 
 /** How a picture becomes the model's input tensor. */

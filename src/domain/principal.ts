@@ -16,3 +16,9 @@ export const NOBODY: Principal = { name: "", open: false };
 
 /** The owner of the catalogue's models, which are everybody's. */
 export const CATALOGUE_OWNER = "auspex";
+
+/** The owner part of every chatflow's model name. */
+export const CHATFLOW_OWNER = "chatflow";
+
+/** Nobody's name, and nobody publishes under them. */
+export const RESERVED_OWNERS: ReadonlySet<string> = new Set([CATALOGUE_OWNER, CHATFLOW_OWNER]);

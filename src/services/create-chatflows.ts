@@ -2,14 +2,14 @@
 import { join } from "node:path";
 import type { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import type { Config } from "../config.ts";
-import { AuspexError } from "../domain/error.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
+import type { AnswerOperations } from "./answer.ts";
 import type { Authenticate } from "./authenticator.ts";
 import type { Operations } from "./call.ts";
 import { createChatMessageOperations } from "./chat-message.ts";
 import { createChatflowOperations } from "./chatflow.ts";
-import { type ChatflowAccess, createChatflowAccess } from "./chatflow-access.ts";
+import type { ChatflowAccess } from "./chatflow-access.ts";
 import type { DefinitionContext } from "./chatflow-definition.ts";
 import { type ChatflowFolder, createChatflowFolder } from "./chatflow-folder.ts";
 import { createDocumentOperations } from "./document.ts";
@@ -25,6 +25,8 @@ export interface ChatflowsOptions {
   readonly egress: Egress;
   readonly config: Config;
   readonly authenticate: Authenticate;
+  readonly access: ChatflowAccess;
+  readonly answers: AnswerOperations;
   readonly knowledge: Knowledge;
   /** Microseconds since the epoch. */
   readonly now: () => number;
@@ -34,25 +36,14 @@ export interface ChatflowsOptions {
 
 export interface Chatflows {
   readonly operations: Operations<typeof ChatflowService>;
-  readonly access: ChatflowAccess;
   readonly authenticateAsker: Authenticate;
   /** Flows that are files. */
   readonly folder: ChatflowFolder;
 }
 
-/** Stands for an operation that is not there yet. */
-const missing = async () => {
-  throw new AuspexError("unimplemented", "not there yet");
-};
-
 export function createChatflows(options: ChatflowsOptions): Chatflows {
-  const { store, engine, egress, config, authenticate, knowledge, now, mintId, log } = options;
-  const access = createChatflowAccess({
-    flows: store.chatflows,
-    open: config.open,
-    origins: config.CORS_ORIGINS,
-    nowMs: () => performance.now(),
-  });
+  const { store, engine, egress, config, authenticate, access, answers, knowledge, now, mintId, log } =
+    options;
   const definitions: DefinitionContext = {
     egress,
     llmKeys: config.llmKeys,
@@ -60,7 +51,6 @@ export function createChatflows(options: ChatflowsOptions): Chatflows {
     limits: config,
   };
   return {
-    access,
     folder: createChatflowFolder({
       folder: join(config.DATA_DIR, "chatflows"),
       flows: store.chatflows,
@@ -83,12 +73,9 @@ export function createChatflows(options: ChatflowsOptions): Chatflows {
       }),
       ...createChatMessageOperations({ chats: store.chats, access, limits: config, now, mintId }),
       ...createUpsertOperations({ upserts: store.upserts, access, limits: config }),
-      // FLOW
-      createAnswer: missing,
-      async *streamAnswer() {
-        yield await missing();
-      },
-      abortAnswers: missing,
+      createAnswer: answers.createAnswer,
+      streamAnswer: answers.streamAnswer,
+      abortAnswers: answers.abortAnswers,
       ...createDocumentOperations({
         chats: store.chats,
         blobs: store.blobs,

@@ -5,7 +5,10 @@ import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import { createAccountOperations } from "./account.ts";
+import { createAnswerOperations } from "./answer.ts";
 import { createAuthenticator } from "./authenticator.ts";
+import { createChatflowAccess } from "./chatflow-access.ts";
+import { createAnswering } from "./create-answering.ts";
 import { createChatflows } from "./create-chatflows.ts";
 import { createDatasetOperations } from "./dataset.ts";
 import { createDatasetImports } from "./dataset-import.ts";
@@ -23,6 +26,8 @@ import { createModelOperations } from "./model.ts";
 import { deleteModel } from "./model-deletion.ts";
 import { createModelDirectory } from "./model-directory.ts";
 import { createPredictionOperations } from "./prediction.ts";
+import { createCancel } from "./prediction-cancel.ts";
+import { createPredictionCreation } from "./prediction-creation.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { startRetention } from "./retention.ts";
 import { createRunner } from "./runner.ts";
@@ -75,7 +80,10 @@ export function createServices({
   const hints = createHints();
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
   const health = createHealth(engine);
-  const metrics = createMetrics(store, engine);
+  const metrics = createMetrics(store, engine, {
+    unfinished: () => answering.inFlight.unfinished(),
+    streams: () => answers.streams(),
+  });
   const rate = createRateLimiter({
     perSecond: config.RATE_LIMIT,
     now: () => performance.now() + performance.timeOrigin,
@@ -94,10 +102,24 @@ export function createServices({
     now,
     deliveriesFor: createWebhookEvents({ auspex: auspexBody, ...webhookBodies }),
     onDeliveries: () => webhooks.wake(),
-    onSettled: (prediction: Prediction) => metrics.settled(prediction),
+    onSettled: (prediction: Prediction) => {
+      answering.inFlight.release(prediction.id);
+      metrics.settled(prediction);
+    },
     log,
   };
-  const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const directory = createModelDirectory(engine.models, store.aliases);
+  const knowledge = createKnowledge({
+    store,
+    engine,
+    passagesMax: config.MAX_UPSERT_PASSAGES,
+    now,
+    mintId,
+    log,
+  });
+  const answering = createAnswering({ ...common, directory, knowledge, config, mintId });
+  const { flows, inFlight, intake } = answering;
+  const runner = createRunner({ ...common, flows, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
   const secret = ownSecret(config.JWT_SECRET, config.DATA_DIR);
   const tokens = createTokens({
     secret,
@@ -106,7 +128,6 @@ export function createServices({
     now,
   });
   const usage = createUsage({ store: store.accounts, quota: config.MONTHLY_QUOTA, now, log });
-  const directory = createModelDirectory(engine.models, store.aliases);
   const images = createImageOperations({
     input,
     limits: config,
@@ -143,12 +164,38 @@ export function createServices({
     log,
   });
   const authenticate = createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens });
-  const knowledge = createKnowledge({
-    store,
-    engine,
-    passagesMax: config.MAX_UPSERT_PASSAGES,
-    now,
+  const access = createChatflowAccess({
+    flows: store.chatflows,
+    open: config.open,
+    origins: config.CORS_ORIGINS,
+    nowMs: () => performance.now(),
+  });
+  const creation = createPredictionCreation({
+    ...common,
+    directory,
+    access,
+    intake,
+    inFlight,
+    runner,
+    rate,
+    usage,
+    limits: config,
     mintId,
+    refuseUnlessServing: health.refuseUnlessServing,
+    ending: ending.signal,
+  });
+  const cancel = createCancel({ ...common, predictions: store.predictions, flows, runner });
+  const answers = createAnswerOperations({
+    predictions: store.predictions,
+    access,
+    intake,
+    inFlight,
+    creation,
+    cancel,
+    hints,
+    limits: config,
+    streamsMax: config.MAX_WATCHES,
+    ending: ending.signal,
     log,
   });
   const chatflows = createChatflows({
@@ -157,6 +204,8 @@ export function createServices({
     egress,
     config,
     authenticate,
+    access,
+    answers,
     knowledge,
     now,
     mintId,
@@ -179,16 +228,11 @@ export function createServices({
 
   return {
     predictions: createPredictionOperations({
-      ...common,
-      directory,
-      runner,
-      rate,
-      usage,
+      predictions: store.predictions,
+      creation,
+      cancel,
       limits: config,
-      mintId,
       watches,
-      refuseUnlessServing: health.refuseUnlessServing,
-      ending: ending.signal,
     }),
     models: createModelOperations({ store, models: engine.models, directory, limits: config }),
     images,
@@ -248,7 +292,7 @@ export function createServices({
       await runner.close();
       await webhooks.close();
       await knowledge.close();
-      await egress.close();
+      await Promise.all([egress.close(), answering.close()]);
       await usage.close();
     },
   };

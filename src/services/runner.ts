@@ -14,7 +14,9 @@ import type { NewDelivery } from "../domain/webhook.ts";
 import type { Claim } from "../store/store.ts";
 import type { Hints } from "./hints.ts";
 import type { AcceptedInput } from "./input.ts";
-import { type Ended, ended, failure, type RunContext, run } from "./run.ts";
+import { type Ended, ended, failure } from "./outcome.ts";
+import { queueFull } from "./queue-full.ts";
+import { type RunContext, run } from "./run.ts";
 
 /** Predictions taken by one claim: bounds the bytes that cross from the store at once. */
 const CLAIM_MAX = 256;
@@ -233,7 +235,12 @@ export function createRunner(options: RunnerOptions): Runner {
       const known = AuspexError.from(error);
       if (outcome.status === "failed" || known.code === "unavailable") throw error;
       log.error({ err: error, id: entry.prediction.id }, "a result could not be written");
-      await commit(entry, { status: "failed", error: failure(known), executionTime: null });
+      await commit(entry, {
+        status: "failed",
+        error: failure(known),
+        executionTime: null,
+        turn: outcome.turn,
+      });
     }
   }
 
@@ -242,7 +249,7 @@ export function createRunner(options: RunnerOptions): Runner {
     const next = ended(entry.prediction, outcome, now());
     const deliveries = deliveriesFor(next);
     const guard = { kind: "lease", token: entry.lease } as const;
-    if (!(await store.predictions.transition({ next, guard, deliveries }))) {
+    if (!(await store.predictions.transition({ next, guard, deliveries, turn: outcome.turn }))) {
       log.warn({ id: next.id }, "a result was dropped: somebody else has settled the prediction");
       return;
     }
@@ -386,14 +393,4 @@ function timeout(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     });
   });
-}
-
-export function queueFull(): AuspexError {
-  return new AuspexError(
-    "resource_exhausted",
-    "the queue of unfinished predictions is full; try again later",
-    {
-      retryAfterMs: 1000,
-    },
-  );
 }

@@ -33,6 +33,7 @@ import { type FieldViolation, invalidArgument } from "../domain/error.ts";
 import { NAME_PART, TASKS } from "../domain/model.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
 import { ACCOUNT_CHECKS } from "./account-checks.ts";
+import { ANSWER_CHECKS } from "./answer-checks.ts";
 import { CHATFLOW_CHECKS } from "./chatflow-checks.ts";
 import {
   byId,
@@ -220,6 +221,7 @@ const CHECKS = {
   ...ACCOUNT_CHECKS,
   ...CHATFLOW_CHECKS,
   ...DOCUMENT_CHECKS,
+  ...ANSWER_CHECKS,
 };
 
 type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];
