@@ -4,7 +4,8 @@ import { AuspexError } from "../../../domain/error.ts";
 import type { Parts } from "./parts.ts";
 
 export async function readPdf(bytes: Uint8Array, parts: Parts): Promise<void> {
-  const pdf = await getDocumentProxy(bytes, {
+  // A copy, for it takes no Buffer, which is what comes from another process.
+  const pdf = await getDocumentProxy(new Uint8Array(bytes), {
     // Nothing is looked for on this machine.
     useSystemFonts: false,
     disableFontFace: true,

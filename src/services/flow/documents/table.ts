@@ -9,6 +9,7 @@ const DELIMITERS = [",", ";", "\t"];
 export function readCsv(text: string, parts: Parts): void {
   const rows: string[][] = parse(text, {
     delimiter: delimiterOf(text),
+    record_delimiter: ["\r\n", "\n", "\r"],
     relax_column_count: true,
     skip_empty_lines: true,
   });
