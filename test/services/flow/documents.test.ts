@@ -83,7 +83,9 @@ y = 2</pre><ul><li>first<li>second</ul></body></html>`;
       { text: 'Name: Say "hi"\nPrice: 3\ncolumn 3: extra', metadata: { row: 1 } },
       { text: "Name: two\nlines\ncolumn 4: more", metadata: { row: 3 } },
     ]);
-    expect(await read("a.csv", "a;b,c\n1;2,5\n")).toEqual([{ text: "a: 1\nb,c: 2,5", metadata: { row: 1 } }]);
+    expect(await read("a.csv", "a;b;c,d\n1;2,5;x\n")).toEqual([
+      { text: "a: 1\nb: 2,5\nc,d: x", metadata: { row: 1 } },
+    ]);
   });
 
   test("JSON: a part for each object of an array, else the text set out", async () => {
