@@ -11,6 +11,7 @@ import { AuspexError } from "../domain/error.ts";
 import { isTerminal, type Prediction } from "../domain/prediction.ts";
 import type { EngineLog } from "../engine/engine.ts";
 import type { PredictionStore } from "../store/store.ts";
+import { AnswerFailed } from "./answer-failed.ts";
 import { answerMessage, askedOfQuestion, questionPath, sourcesOf } from "./answer-message.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext, Operations } from "./call.ts";
@@ -211,10 +212,10 @@ function whole({ output }: Prediction): Pick<Draft, "text" | "sources"> {
 }
 
 function requireSucceeded(prediction: Prediction): Prediction {
-  const { status, error } = prediction;
+  const { id, status, error } = prediction;
   if (status === "succeeded") return prediction;
-  if (status === "canceled") throw new AuspexError("aborted", "the answer was aborted");
-  throw new AuspexError(error?.code ?? "internal", error?.message ?? "internal error");
+  if (status === "canceled") throw new AnswerFailed(id, "aborted", "the answer was aborted");
+  throw new AnswerFailed(id, error?.code ?? "internal", error?.message ?? "internal error");
 }
 
 function shuttingDown(id: string): AuspexError {

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../../../config.ts";
+import { AuspexError } from "../../../domain/error.ts";
 import type { JsonValue } from "../../../domain/payload.ts";
 import { NOBODY, type Principal } from "../../../domain/principal.ts";
 import type { CallContext } from "../../../services/call.ts";
@@ -132,9 +133,10 @@ export function openDoor(
 
   scope.setErrorHandler((thrown, request, reply) => {
     const refused = refusalOf(thrown);
-    if (refused.status === 500) {
+    // A flow that fails is its creator's to know of; what nobody foresaw is ours.
+    if (refused.status === 500 && AuspexError.from(refused.cause).code === "internal") {
       const method = `${request.method} ${request.url}`;
-      log.error({ err: refused.cause ?? thrown, dialect: "studio", method }, "call failed");
+      log.error({ err: refused.cause, dialect: "studio", method }, "call failed");
     }
     reply.code(refused.status).headers(refused.headers).type("application/json");
     return reply.send(JSON.stringify(refusalBody(refused)));

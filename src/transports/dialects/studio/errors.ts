@@ -4,6 +4,7 @@
  */
 import { AuspexError, type ErrorCode } from "../../../domain/error.ts";
 import type { JsonObject } from "../../../domain/payload.ts";
+import { AnswerFailed } from "../../../services/answer-failed.ts";
 
 /** An answer other than success, thrown from where it is found to the scope's error handler. */
 export class Refused extends Error {
@@ -85,7 +86,8 @@ export async function withFlow<T>(id: string, operation: () => Promise<T>): Prom
   try {
     return await operation();
   } catch (error) {
-    throw AuspexError.from(error).code === "not_found" ? flowNotFound(id, error) : error;
+    const isUnknown = AuspexError.from(error).code === "not_found" && !(error instanceof AnswerFailed);
+    throw isUnknown ? flowNotFound(id, error) : error;
   }
 }
 

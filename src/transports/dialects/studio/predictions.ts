@@ -9,6 +9,7 @@ import {
   StreamAnswerResponseSchema,
 } from "../../../../gen/auspex/v1/chatflow_pb.ts";
 import { AuspexError } from "../../../domain/error.ts";
+import { AnswerFailed } from "../../../services/answer-failed.ts";
 import { readFields } from "./body.ts";
 import { type Answer, type Exchange, json, type Route } from "./door.ts";
 import { Refused, refusalOf, withFlow } from "./errors.ts";
@@ -22,6 +23,9 @@ export const PREDICTION_ROUTES: readonly Route[] = [
   { method: "PUT", path: "/chatmessage/abort/:chatflowId/:chatId", audience: "asker", handle: abort },
 ];
 
+/** The most that there is: this API knows none, and a generator has its own time. */
+const DEADLINE = { seconds: 600n };
+
 async function predict(exchange: Exchange): Promise<Answer> {
   const { request, config } = exchange;
   const asked = readQuestion(await readFields(request, config), config);
@@ -31,12 +35,12 @@ async function predict(exchange: Exchange): Promise<Answer> {
       asked.streaming ? stream(exchange, id, asked) : answer(exchange, id, asked),
     );
   } catch (thrown) {
-    return plainRefusal(thrown, asked.streaming);
+    return plainRefusal(executionFailure(thrown) ?? refusalOf(thrown), asked.streaming);
   }
 }
 
 async function answer({ services, call }: Exchange, id: string, { question, text }: Asked): Promise<Answer> {
-  const message = create(CreateAnswerRequestSchema, { chatflowId: id, question });
+  const message = create(CreateAnswerRequestSchema, { chatflowId: id, question, deadline: DEADLINE });
   const answered = create(CreateAnswerResponseSchema, await services.chatflows.createAnswer(message, call));
   const complete = present(answered.answer);
   return { ...json(renderAnswer(complete, text)), headers: predictionHeader(complete.predictionId) };
@@ -44,7 +48,7 @@ async function answer({ services, call }: Exchange, id: string, { question, text
 
 /** Refusals are answered as without a stream: there is no head yet before the answer is `started`. */
 async function stream({ services, call }: Exchange, id: string, { question, text }: Asked): Promise<Answer> {
-  const message = create(StreamAnswerRequestSchema, { chatflowId: id, question });
+  const message = create(StreamAnswerRequestSchema, { chatflowId: id, question, deadline: DEADLINE });
   const events = whole(services.chatflows.streamAnswer(message, call));
   const first = await events.next();
   if (first.done || first.value.event.case !== "started") {
@@ -65,22 +69,25 @@ function predictionHeader(id: string): Readonly<Record<string, string>> {
   return { "x-prediction-id": id };
 }
 
-/** An operation's failure rather than a refusal of ours: what the original says before its reason. */
+/** What the original says before the reason of whatever failed. */
 const EXECUTION_FAILED = "Error: predictionsServices.buildChatflow - ";
 
-/** What windows show as it is: a flow's own words for a page that may not ask, and for one that asked too often. */
-function plainRefusal(thrown: unknown, streaming: boolean): Answer {
-  const refused = refusalOf(thrown);
-  const { status, message, headers } = refused;
-  if (status === 429 || (status === 403 && streaming)) {
-    return { status, headers, body: { kind: "text", text: message } };
-  }
-  if (FAILURES.has(status)) throw new Refused(500, EXECUTION_FAILED + message, headers, thrown);
-  throw refused;
+/** Of an answer that was begun: as in the original, 500 whatever the reason. */
+function executionFailure(thrown: unknown): Refused | undefined {
+  if (thrown instanceof Refused) return undefined;
+  const error = AuspexError.from(thrown);
+  const isLate = error.code === "deadline_exceeded";
+  if (!(error instanceof AnswerFailed) && !isLate && error.code !== "internal") return undefined;
+  const headers = error instanceof AnswerFailed ? predictionHeader(error.predictionId) : {};
+  return new Refused(500, EXECUTION_FAILED + error.message, headers, thrown);
 }
 
-/** A flow that was found and may be asked, and did not come to an answer. */
-const FAILURES: ReadonlySet<number> = new Set([409, 500, 504]);
+/** What windows show as it is: a flow's own words for a page that may not ask, and for one that asked too often. */
+function plainRefusal(refused: Refused, streaming: boolean): Answer {
+  const { status, message, headers } = refused;
+  if (status !== 429 && !(status === 403 && streaming)) throw refused;
+  return { status, headers, body: { kind: "text", text: message } };
+}
 
 async function abort({ services, request, call }: Exchange): Promise<Answer> {
   const [chatflowId, chatId] = [pathPart(request, "chatflowId"), pathPart(request, "chatId")];

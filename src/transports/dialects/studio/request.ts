@@ -60,17 +60,19 @@ export async function collect<T>(
   read: (pageToken: string) => Promise<Page<T>>,
 ): Promise<readonly T[]> {
   const [page, limit] = [wholeOf(query, "page"), wholeOf(query, "limit")];
-  const start = page !== undefined && limit !== undefined ? (page - 1) * limit : 0;
-  const end = page !== undefined && limit !== undefined ? start + limit : ITEMS_MAX + 1;
-  if (end - start > ITEMS_MAX + 1) throw new Refused(400, `limit: must be at most ${ITEMS_MAX}`);
+  if (limit !== undefined && limit > ITEMS_MAX) throw new Refused(400, `limit: must be at most ${ITEMS_MAX}`);
+  const isPaged = page !== undefined && limit !== undefined;
+  const start = isPaged ? (page - 1) * limit : 0;
+  // One more than may be answered tells whether there are more.
+  const end = isPaged ? start + limit : ITEMS_MAX + 1;
   const items: T[] = [];
   let passed = 0;
   let token = "";
   do {
-    const read1 = await read(token);
-    items.push(...read1.items.slice(Math.max(0, start - passed), Math.max(0, end - passed)));
-    passed += read1.items.length;
-    token = read1.nextPageToken;
+    const next = await read(token);
+    items.push(...next.items.slice(Math.max(0, start - passed), Math.max(0, end - passed)));
+    passed += next.items.length;
+    token = next.nextPageToken;
   } while (token !== "" && passed < end);
   if (items.length > ITEMS_MAX) {
     throw new Refused(400, `There are more than ${ITEMS_MAX}; ask for them by page and limit`);
