@@ -109,3 +109,41 @@ test("help names every setting", () => {
   const names = Object.keys(readConfig({})).filter((name) => name === name.toUpperCase());
   for (const name of names) expect(helpText()).toContain(`AUSPEX_${name}`);
 });
+
+describe("keys of language models", () => {
+  const key = { LLM_A: "sk-a", LLM_B: "sk-b" };
+
+  test("are read from the variables that LLM_KEYS names, for the origins it names", () => {
+    const config = readConfig({
+      ...key,
+      AUSPEX_LLM_KEYS: "LLM_A=https://a.example, LLM_B=http://127.0.0.1:8000,LLM_A=https://b.example:8443",
+    });
+    expect(Object.fromEntries(config.llmKeys)).toEqual({
+      LLM_A: { origins: ["https://a.example", "https://b.example:8443"], key: "sk-a" },
+      LLM_B: { origins: ["http://127.0.0.1:8000"], key: "sk-b" },
+    });
+    expect(readConfig(key).llmKeys.size).toBe(0);
+  });
+
+  test.each([
+    ["LLM_A", "pairs"],
+    ["LLM_A=", "pairs"],
+    ["=https://a.example", "pairs"],
+    ["LLM-A=https://a.example", "pairs"],
+    ["LLM_A=a.example", "pairs"],
+    ["LLM_A=https://a.example/v1", "pairs"],
+    ["LLM_A=https://a.example/", "pairs"],
+    ["LLM_A=https://user@a.example", "pairs"],
+    ["LLM_A=ftp://a.example", "pairs"],
+    ["AUSPEX_JWT_SECRET=https://a.example", "stay with it"],
+    ["LLM_NONE=https://a.example", "LLM_NONE, which is not set"],
+  ])("%s is refused", (value, why) => {
+    expect(complaints({ ...key, AUSPEX_LLM_KEYS: value })).toEqual([expect.stringContaining(why)]);
+  });
+
+  test.each(["sk a", "sk\nb", "schlüssel"])("%j cannot be sent", (value) => {
+    expect(complaints({ LLM_A: value, AUSPEX_LLM_KEYS: "LLM_A=https://a.example" })).toEqual([
+      "LLM_A holds what cannot be sent as a key",
+    ]);
+  });
+});

@@ -189,7 +189,7 @@ export function createChatflowFolder(options: ChatflowFolderOptions): ChatflowFo
       await lookSafely();
     },
     start() {
-      stopWatching = watchFolder(folder, lookSafely, log);
+      stopWatching = watchFolder(folder, lookSafely, log, { recursive: false });
     },
     async close() {
       stopWatching();
