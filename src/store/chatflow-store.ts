@@ -91,13 +91,13 @@ export interface PassageStore {
     readonly source: string;
     readonly hashes: readonly string[];
   }): Promise<string[]>;
-  /** In one transaction; keep it to some 100. Nothing is written for an upsert that does not run (any more). */
+  /** In one transaction; keep it to some 100. False, and nothing is written, for an upsert that does not run (any more). */
   add(args: {
     readonly chatflowId: string;
     readonly chatId: string;
     readonly upsertId: string;
     readonly passages: readonly NewPassage[];
-  }): Promise<void>;
+  }): Promise<boolean>;
   /** The best first. Off the caller's thread. */
   search(query: PassageSearch): Promise<ScoredPassage[]>;
   /** A flow's own ones. */

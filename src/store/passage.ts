@@ -81,10 +81,11 @@ interface AddArgs extends ScopeKey {
 
 export const addPassages = operation("passage.add", async (tx, args: AddArgs) => {
   const running = await tx.get(runningUpsert, args);
-  if (!running) return;
+  if (!running) return false;
   const scope = (await tx.get(scopeByKey, args)) ?? (await tx.get(insertScope, args));
   if (!scope) throw new Error("a scope of passages was not written");
   for (const passage of args.passages) await insertPassage(tx, scope.number, running.number, passage);
+  return true;
 });
 
 async function insertPassage(

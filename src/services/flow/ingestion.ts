@@ -117,7 +117,8 @@ export function createIngestion(options: IngestionOptions): Ingestion {
         metadata,
         vector: vectors[i] ?? new Float32Array(),
       }));
-      await passages.add({ chatflowId: flow.id, chatId, upsertId, passages: rows });
+      const kept = await passages.add({ chatflowId: flow.id, chatId, upsertId, passages: rows });
+      if (!kept) throw flowGone(flow.id);
       const done = start + group.length;
       if (done % LOG_EVERY === 0 && done < fresh.length) {
         log.info(
@@ -150,7 +151,7 @@ export function createIngestion(options: IngestionOptions): Ingestion {
           ? [...bySource].map(([source, some]) => ({ source, hashes: some.map(({ hash }) => hash) }))
           : [],
       });
-      if (!ended) throw new AuspexError("not_found", `chatflow ${flow.id} does not exist any more`);
+      if (!ended) throw flowGone(flow.id);
       const { id: upsert, added, skipped, deleted } = ended;
       log.info({ chatflow: flow.id, upsert, added, skipped, deleted }, "documents were upserted");
       return ended;
@@ -176,6 +177,10 @@ export function createIngestion(options: IngestionOptions): Ingestion {
 /** What a passage is found by: a section's later passages do not say themselves what they are about. */
 export function embeddedText({ text, metadata }: Passage): string {
   return typeof metadata.heading === "string" ? `${metadata.heading}\n${text}` : text;
+}
+
+function flowGone(id: string): AuspexError {
+  return new AuspexError("not_found", `chatflow ${id} does not exist any more`);
 }
 
 function tooMany(limit: number): AuspexError {
