@@ -2,7 +2,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ModelService, ModelVersionState } from "../../gen/auspex/v1/model_pb.ts";
-import { PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
+import {
+  PredictionError_Source,
+  PredictionService,
+  PredictionStatus,
+} from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, DOORS, startServer, type TestServer } from "../harness.ts";
 
 const MODEL = "auspex/minilm";
@@ -62,7 +66,7 @@ test("validate_input holds texts to the schema, and what it lets in fails where 
     const { prediction } = await client().createPrediction(request);
     expect(prediction).toMatchObject({
       status: PredictionStatus.FAILED,
-      error: { code: "invalid_argument", source: "external" },
+      error: { code: "invalid_argument", source: PredictionError_Source.EXTERNAL },
     });
   }
   const input = { texts: [" ", "x".repeat(32_768)] };
