@@ -2,6 +2,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatflowService, RatingValue } from "../../gen/auspex/v1/chatflow_pb.ts";
+import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { clientOf, DOORS, startServer, type TestServer } from "../harness.ts";
 
 type Method = keyof typeof ChatflowService.method;
@@ -280,6 +281,33 @@ describe("on an open server", () => {
     const unknown = expected({ principal: "yes", creator: "not_found", asker: "not_found" });
     expect(await outcomes(anybody, async () => NO_ID)).toEqual(unknown);
   });
+});
+
+test("questions are counted by flow and address, whichever door they come through", {
+  timeout: 60_000,
+}, async () => {
+  await using server = await startServer();
+  const client = clientOf(server, "grpc", ChatflowService);
+  const rateLimit = { questions: 3, period: { seconds: 3600n }, refusal: "Take a walk." };
+  const make = async () => {
+    const { chatflow } = await client.createChatflow({ name: "f", definition: { ...definition, rateLimit } });
+    return chatflow?.id ?? "";
+  };
+  const chatflowId = await make();
+  for (const door of DOORS) {
+    await clientOf(server, door, ChatflowService).createAnswer({ chatflowId, question: turn });
+  }
+  for (const door of DOORS) {
+    const refused = clientOf(server, door, ChatflowService).createAnswer({ chatflowId, question: turn });
+    const error = ConnectError.from(await refused.catch((thrown: unknown) => thrown));
+    expect([error.code, error.rawMessage]).toEqual([Code.ResourceExhausted, "Take a walk."]);
+    const [retry] = error.findDetails(RetryInfoSchema);
+    expect(Number(retry?.retryDelay?.seconds)).toBeGreaterThan(3500);
+    expect(Number(retry?.retryDelay?.seconds)).toBeLessThanOrEqual(3600);
+  }
+  // What is no question, and another flow's questions, cost nothing of it.
+  await client.createLead({ chatflowId, chatId: "c", name: "n" });
+  await client.createAnswer({ chatflowId: await make(), question: turn });
 });
 
 describe("web pages", () => {

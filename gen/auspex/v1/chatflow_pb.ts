@@ -87,14 +87,15 @@ export type ChatflowDefinition = Message<"auspex.v1.ChatflowDefinition"> & {
   public: boolean;
 
   /**
-   * Origins whose web pages may ask, e.g. https://example.org. Empty: those of the server's CORS_ORIGINS.
+   * Origins whose web pages may ask, e.g. https://example.org, or * for any; at most 100. Empty: those of the server's
+   * CORS_ORIGINS.
    *
    * @generated from field: repeated string allowed_origins = 9;
    */
   allowedOrigins: string[];
 
   /**
-   * What a page of another origin is told. Empty: a text of ours.
+   * What a page of another origin is told, at most 1,000 characters. Empty: a text of ours.
    *
    * @generated from field: string origin_refusal = 10;
    */
@@ -108,7 +109,7 @@ export type ChatflowDefinition = Message<"auspex.v1.ChatflowDefinition"> & {
   rateLimit?: ChatRateLimit | undefined;
 
   /**
-   * Questions that a window offers after each answer, at most 10.
+   * Questions that a window offers after each answer, at most 10 of 1,000 characters each.
    *
    * @generated from field: repeated string follow_up_prompts = 12;
    */
@@ -298,7 +299,7 @@ export type ExtractiveGenerator = Message<"auspex.v1.ExtractiveGenerator"> & {
   sentences: number;
 
   /**
-   * What to say when nothing fits. Empty: a text of ours.
+   * What to say when nothing fits, at most 1,000 characters. Empty: a text of ours.
    *
    * @generated from field: string no_match = 2;
    */
@@ -326,7 +327,7 @@ export type OpenAiGenerator = Message<"auspex.v1.OpenAiGenerator"> & {
   baseUrl: string;
 
   /**
-   * The endpoint's name of the model. Required.
+   * The endpoint's name of the model, at most 256 characters. Required.
    *
    * @generated from field: string model = 2;
    */
@@ -342,7 +343,7 @@ export type OpenAiGenerator = Message<"auspex.v1.OpenAiGenerator"> & {
 
   /**
    * What the model is told first; `{context}` stands for the passages, `{name}` for the promptValue of that name.
-   * Empty: a prompt of ours that asks for answers from the passages.
+   * Empty: a prompt of ours that asks for answers from the passages. At most 32,768 characters.
    *
    * @generated from field: string system_prompt = 4;
    */
@@ -399,21 +400,21 @@ export const OpenAiGeneratorSchema: GenMessage<OpenAiGenerator> = /*@__PURE__*/
  */
 export type ChatRateLimit = Message<"auspex.v1.ChatRateLimit"> & {
   /**
-   * Questions, from 1 up.
+   * Questions, 1 to 1,000,000.
    *
    * @generated from field: uint32 questions = 1;
    */
   questions: number;
 
   /**
-   * In this time, 1 s to 24 h.
+   * In this time, which begins with the first of them: 1 s to 24 h.
    *
    * @generated from field: google.protobuf.Duration period = 2;
    */
   period?: Duration | undefined;
 
   /**
-   * What a caller past it is told. Empty: a text of ours.
+   * What a caller past it is told, at most 1,000 characters. Empty: a text of ours.
    *
    * @generated from field: string refusal = 3;
    */
@@ -2353,7 +2354,7 @@ export type RateMessageRequest = Message<"auspex.v1.RateMessageRequest"> & {
   chatflowId: string;
 
   /**
-   * The conversation that the answer is of.
+   * The conversation that the answer is of. Required without rating_id.
    *
    * @generated from field: string chat_id = 2;
    */
@@ -2367,7 +2368,7 @@ export type RateMessageRequest = Message<"auspex.v1.RateMessageRequest"> & {
   messageId: string;
 
   /**
-   * An earlier rating to be changed.
+   * An earlier rating to be changed; what is left empty stays as it is.
    *
    * @generated from field: string rating_id = 4;
    */
@@ -2952,9 +2953,12 @@ export const RatingValueSchema: GenEnum<RatingValue> = /*@__PURE__*/
  *
  * A flow is its creator's. Who may ask it beside its creator: whoever holds one of its keys, and anybody where it is
  * public; to everybody else it does not exist. Whoever may ask it may call the methods that say so, for what belongs
- * to the chat (`chat_id`) that they name; all others are the creator's alone.
+ * to the chat (`chat_id`) that they name; all others are the creator's alone. On an open server everybody is the
+ * creator, but a flow that has keys is asked with one of them alone.
  *
- * Errors common to all methods: UNAUTHENTICATED without a valid credential where one is needed, INVALID_ARGUMENT with
+ * Errors common to all methods: UNAUTHENTICATED without a valid credential where one is needed (which is also what a
+ * caller without one, or with another flow's key, is told of a flow that does not exist), PERMISSION_DENIED for a web
+ * page of an origin that the flow does not allow, INVALID_ARGUMENT with
  * google.rpc.BadRequest details for a malformed request, NOT_FOUND for an id that does not exist or belongs to
  * somebody else (the two are indistinguishable), UNAVAILABLE while the server shuts down.
  *
@@ -2993,7 +2997,8 @@ export const ChatflowService: GenService<{
   },
   /**
    * Replaces a flow's name and definition, which makes a new version. Answers that are under way end with the version
-   * that they began with. FAILED_PRECONDITION for a flow that is loaded from a file: change the file.
+   * that they began with. FAILED_PRECONDITION for a flow that is loaded from a file (change the file), and for another
+   * retriever model, or none, while there are passages that the old one has embedded.
    *
    * @generated from rpc auspex.v1.ChatflowService.UpdateChatflow
    */
@@ -3034,8 +3039,8 @@ export const ChatflowService: GenService<{
     output: typeof DeleteChatflowKeyResponseSchema;
   },
   /**
-   * What a chat window needs to know of a flow. For whoever may ask it, and without a credential where a window asks
-   * before it has one: it tells nothing but what the flow's creator put there for that.
+   * What a chat window needs to know of a flow. For whoever may ask it. Whom asking the flow takes a key that he has
+   * not, is told no more than that, in `needs_key`, and the same for any id, whether there is such a flow or not.
    *
    * @generated from rpc auspex.v1.ChatflowService.GetChatbot
    */
@@ -3120,7 +3125,7 @@ export const ChatflowService: GenService<{
     output: typeof ListMessagesResponseSchema;
   },
   /**
-   * Deletes messages, and the feedback on them; the flow does not remember them any more.
+   * Deletes messages, and the ratings of them; the flow does not remember them any more.
    *
    * @generated from rpc auspex.v1.ChatflowService.DeleteMessages
    */
