@@ -72,13 +72,17 @@ function predictionHeader(id: string): Readonly<Record<string, string>> {
 /** What the original says before the reason of whatever failed. */
 const EXECUTION_FAILED = "Error: predictionsServices.buildChatflow - ";
 
-/** Of an answer that was begun: as in the original, 500 whatever the reason. */
+/**
+ * Of an answer that was begun: as in the original, 500 whatever the reason, but for what the question itself brought,
+ * such as a document that cannot be read.
+ */
 function executionFailure(thrown: unknown): Refused | undefined {
   if (thrown instanceof Refused) return undefined;
   const error = AuspexError.from(thrown);
+  const headers = error instanceof AnswerFailed ? predictionHeader(error.predictionId) : {};
+  if (error.code === "invalid_argument") return new Refused(400, refusalOf(error).message, headers, thrown);
   const isLate = error.code === "deadline_exceeded";
   if (!(error instanceof AnswerFailed) && !isLate && error.code !== "internal") return undefined;
-  const headers = error instanceof AnswerFailed ? predictionHeader(error.predictionId) : {};
   return new Refused(500, EXECUTION_FAILED + error.message, headers, thrown);
 }
 
