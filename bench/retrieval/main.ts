@@ -23,7 +23,7 @@ interface ModeResult extends Figures {
   /** Unanswerable questions that found nothing. */
   readonly nothing: number;
   readonly finds: readonly Find[];
-  /** Best score for each unanswerable question. */
+  /** What unanswerable questions found. */
   readonly strays: readonly { readonly id: string; readonly found: readonly FoundPassage[] }[];
 }
 
@@ -106,6 +106,20 @@ function worstText({ way, finds }: ModeResult): string {
   return [`${way}, the worst:`, ...lines].join("\n");
 }
 
+/** A result without the passages' texts; a rank of null says that no right passage was found. */
+function recordOf({ finds, strays, ...figures }: ModeResult) {
+  const places = (found: readonly FoundPassage[]) => found.map(({ file, score }) => ({ file, score }));
+  return {
+    ...figures,
+    finds: finds.map(({ question, rank, found }) => ({
+      id: question.id,
+      rank: Number.isFinite(rank) ? rank : null,
+      found: places(found),
+    })),
+    strays: strays.map(({ id, found }) => ({ id, found: places(found) })),
+  };
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -143,7 +157,7 @@ async function main(): Promise<void> {
   );
   for (const result of results) console.log(`\n${worstText(result)}`);
   if (values.json !== undefined) {
-    const report = { half, passages: passages.length, results, answers };
+    const report = { half, passages: passages.length, results: results.map(recordOf), answers };
     await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
   }
   if (passages.length < PASSAGES_MIN) {
