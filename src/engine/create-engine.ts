@@ -187,7 +187,8 @@ class EngineCore {
     const input = taskInput(job.input, served.request.manifest, served.loaded.signature);
     if (input.kind !== "texts") return this.#runTicket(key, job, input);
     const parts = textParts(input, served.limits.maximum);
-    return runTextParts(parts, job, (part, partJob) => this.#runTicket(key, partJob, part));
+    const atOnce = this.#pool.live() + 1;
+    return runTextParts(parts, atOnce, job, (part, partJob) => this.#runTicket(key, partJob, part));
   }
 
   async #runTicket(key: string, job: Job, input: TaskInput): Promise<JobResult> {

@@ -53,10 +53,13 @@ export function textParts({ texts, weights }: TextsInput, maximum: number): read
 /**
  * Runs the parts of a job and joins what they give. The first that fails ends the others.
  *
+ * @param atOnce parts that are under way: what keeps the workers busy, so that a question which arrives meanwhile
+ * waits for these and not for all of them
  * @param run settles with the tensor `embeddings`
  */
 export async function runTextParts(
   parts: readonly TextsInput[],
+  atOnce: number,
   job: Job,
   run: (part: TextsInput, job: Job) => Promise<JobResult>,
 ): Promise<JobResult> {
@@ -76,8 +79,14 @@ export async function runTextParts(
     if (!embeddings) throw new Error("a part of the texts was left without embeddings");
     return embeddings;
   };
+  const tensors: Tensor[] = [];
+  const waiting = parts.entries();
+  const runNext = async (): Promise<void> => {
+    for (const [i, part] of waiting) tensors[i] = await timed(part);
+  };
   try {
-    const tensor = joined(await Promise.all(parts.map(timed)));
+    await Promise.all(Array.from({ length: atOnce }, runNext));
+    const tensor = joined(tensors);
     const output = job.typedOutput
       ? { json: {}, tensors: { embeddings: tensor } }
       : { json: jsonOf(tensor), tensors: {} };

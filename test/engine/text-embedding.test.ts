@@ -252,6 +252,47 @@ test("a worker that dies is replaced, and the texts run again", async () => {
   expect(deaths).toBe(1);
 });
 
+describe("a job of many parts", () => {
+  const page = "rain in the hills, sun at the coast ".repeat(30);
+  const texts = Array.from({ length: TEXTS_MAX }, (_, i) => `${i} ${page}`);
+
+  test("lets a question in between", async () => {
+    let isDone = false;
+    const many = fixture.engine.run(job("minilm", { texts }, { typedOutput: true })).then(() => {
+      isDone = true;
+    });
+    const { batches } = fixture.engine.stats();
+    await until(() => fixture.engine.stats().batches > batches);
+    await embed("minilm", "Will it rain?");
+    expect(isDone).toBe(false);
+    await many;
+    // Of 32 parts, each a batch, it had to wait for those that were under way.
+    expect(fixture.engine.stats().batches - batches).toBe(33);
+  });
+
+  test("leaves the queue when it is canceled", async () => {
+    const stop = new AbortController();
+    const { batches } = fixture.engine.stats();
+    const running = fixture.engine.run(job("minilm", { texts }, { signal: stop.signal }));
+    await until(() => fixture.engine.stats().batches > batches);
+    stop.abort();
+    await expect(running).rejects.toMatchObject({ code: "canceled" });
+    expect(fixture.engine.stats().queued).toBe(0);
+    await embed("minilm", "the worker is free again");
+    expect(fixture.engine.stats().batches - batches).toBeLessThan(5);
+  });
+
+  test("ends with the first part that fails", async () => {
+    const broken = Array.from({ length: TEXTS_MAX }, (_, i) => (i === 8 ? "broken" : page));
+    const { batches } = fixture.engine.stats();
+    await expect(fixture.engine.run(job("lookup", { texts: broken }))).rejects.toMatchObject({
+      code: "failed_precondition",
+    });
+    expect(fixture.engine.stats().queued).toBe(0);
+    expect(fixture.engine.stats().batches - batches).toBeLessThan(8);
+  });
+});
+
 // Pulled by `npm ci`, unless it was told not to.
 describe.skipIf(process.env.AUSPEX_SKIP_MODELS === "1")("auspex/minilm", () => {
   const cosine = (a: readonly number[] = [], b: readonly number[] = []): number =>
