@@ -9,10 +9,11 @@ import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
+import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training, retrieval];
 
 const HELP = `npm run bench -- [options]
 

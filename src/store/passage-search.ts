@@ -97,15 +97,38 @@ async function byMeaning(
   return found.sort((a, b) => b.score - a.score).slice(0, limit);
 }
 
-// Order by rank, the best first, is FTS5's own, by BM25.
-const matching = statement<{ match: string; limit: number }>()((place) =>
+interface MatchParams {
+  readonly match: string;
+  readonly limit: number;
+}
+
+// The best first. In a part by itself: a join to each of the many rows that match takes as long as all else. (By `rank`
+// in place of bm25() FTS5 would take twice as long.)
+const best = statement<MatchParams>()((place) =>
+  tables
+    .selectFrom((from) =>
+      from
+        .selectFrom("passage_words")
+        .select(["rowid as id", sql<number>`bm25(passage_words)`.as("rank")])
+        .where(sql<boolean>`passage_words match ${place("match")}`)
+        .orderBy("rank")
+        .limit(place("limit"))
+        .as("best"),
+    )
+    .innerJoin("passage", "passage.id", "best.id")
+    .select("best.id")
+    .where("passage.upsert", "not in", ABANDONED)
+    .orderBy("best.rank"),
+);
+
+const bestOfLive = statement<MatchParams>()((place) =>
   tables
     .selectFrom("passage_words")
     .innerJoin("passage", "passage.id", "passage_words.rowid")
     .select("passage.id")
     .where(sql<boolean>`passage_words match ${place("match")}`)
     .where("passage.upsert", "not in", ABANDONED)
-    .orderBy(sql`rank`)
+    .orderBy(sql`bm25(passage_words)`)
     .limit(place("limit")),
 );
 
@@ -116,7 +139,10 @@ async function byWords(
 ): Promise<Found[]> {
   const match = matchOf(scopes, text, need);
   if (match === undefined) return [];
-  return (await tx.all(matching, { match, limit })).map(({ id }) => ({ id, score: null }));
+  let rows = await tx.all(best, { match, limit });
+  // Too few, or places were taken by passages that are gone and not yet deleted.
+  if (rows.length < limit) rows = await tx.all(bestOfLive, { match, limit });
+  return rows.map(({ id }) => ({ id, score: null }));
 }
 
 /** Reciprocal rank fusion: who is far ahead in one list or fairly ahead in both comes first. */
