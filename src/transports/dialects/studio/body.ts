@@ -43,6 +43,9 @@ export async function readFields(request: FastifyRequest, config: Config): Promi
   const body = request.body instanceof Buffer ? request.body : Buffer.alloc(0);
   const contentType = request.headers["content-type"] ?? "";
   const [type = ""] = contentType.toLowerCase().split(";", 1);
+  const encoding = request.headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity")
+    throw new Refused(415, `Content-Encoding ${encoding} is not supported`);
   if (body.length === 0) return { values: new Map(), files: [] };
   if (beginsWithBrace(body)) return ofJson(parseJson(decode(body), config));
   switch (type.trim()) {

@@ -157,6 +157,15 @@ it.each([
   await expect(read(type, body)).rejects.toMatchObject({ status, message: expect.stringContaining(message) });
 });
 
+it("says that it does not unpack bodies", async () => {
+  const headers = { "content-type": "application/json", "content-encoding": "gzip" };
+  const request = { body: Buffer.from("{}"), headers } as unknown as FastifyRequest;
+  await expect(readFields(request, config)).rejects.toMatchObject({
+    status: 415,
+    message: "Content-Encoding gzip is not supported",
+  });
+});
+
 it("takes as many parts, levels and characters of a boundary as it says", async () => {
   expect(
     (await read("multipart/form-data; boundary=b", form("b", ...Array(128).fill('name="a"\r\n\r\nx')))).values
