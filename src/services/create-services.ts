@@ -112,6 +112,7 @@ export function createServices({
   const knowledge = createKnowledge({
     store,
     engine,
+    workers: config.WORKERS,
     passagesMax: config.MAX_UPSERT_PASSAGES,
     now,
     mintId,

@@ -9,6 +9,8 @@ import { createRetrieval, type Retrieval } from "./retrieval.ts";
 export interface KnowledgeOptions {
   readonly store: Pick<Store, "passages" | "upserts">;
   readonly engine: Pick<Engine, "models" | "run">;
+  /** Of the engine. */
+  readonly workers: number;
   /** Most passages of one upsert. */
   readonly passagesMax: number;
   /** Microseconds since the epoch. */
@@ -26,10 +28,10 @@ export interface Knowledge {
   close(): Promise<void>;
 }
 
-export function createKnowledge({ store, engine, ...options }: KnowledgeOptions): Knowledge {
+export function createKnowledge({ store, engine, workers, ...options }: KnowledgeOptions): Knowledge {
   const { passages, upserts } = store;
   const reader = createDocumentReader(options.log);
-  const embedder = createEmbedder(engine);
+  const embedder = createEmbedder(engine, workers);
   return {
     reader,
     embedder,

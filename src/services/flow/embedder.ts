@@ -27,13 +27,15 @@ export interface Embedder {
 }
 
 /**
- * Texts of a job in turn. A question waits for what is before it of its model, which is one such job at most: a quarter
- * of a second of one core.
+ * Texts of a job in turn, and their characters, of which a longer text may have more: some 0.15 s of a core, for which
+ * a prediction or a question waits where there is but one worker.
  */
-const TURN_TEXTS = 16;
+const TURN = { texts: 32, characters: 8000 } as const;
 
-export function createEmbedder(engine: Pick<Engine, "models" | "run">): Embedder {
-  const turns = new Turns({ atOnce: 1, waiting: Number.POSITIVE_INFINITY, what: "texts" });
+/** @param workers of the engine; where there are several, jobs in turn leave one of them free */
+export function createEmbedder(engine: Pick<Engine, "models" | "run">, workers: number): Embedder {
+  const atOnce = Math.max(1, workers - 1);
+  const turns = new Turns({ atOnce, waiting: Number.POSITIVE_INFINITY, what: "texts" });
 
   async function embed(
     model: string,
@@ -70,20 +72,35 @@ export function createEmbedder(engine: Pick<Engine, "models" | "run">): Embedder
   return {
     embed,
     async embedInTurn(model, texts, options) {
-      // Texts of like length together: a job takes as long as its longest text makes it.
-      const order = texts
-        .map((_, index) => index)
-        .sort((a, b) => (texts[a]?.length ?? 0) - (texts[b]?.length ?? 0));
       const vectors: Float32Array[] = [];
-      for (let start = 0; start < order.length; start += TURN_TEXTS) {
-        const indexes = order.slice(start, start + TURN_TEXTS);
-        const some = indexes.map((index) => texts[index] ?? "");
-        const embedded = await turns.take(undefined, options.signal, () => embed(model, some, options));
-        for (const [i, index] of indexes.entries()) vectors[index] = embedded[i] ?? new Float32Array();
-      }
+      const jobs = jobsOf(texts).map((indexes) =>
+        turns.take(undefined, options.signal, async () => {
+          const some = indexes.map((index) => texts[index] ?? "");
+          const embedded = await embed(model, some, options);
+          for (const [i, index] of indexes.entries()) vectors[index] = embedded[i] ?? new Float32Array();
+        }),
+      );
+      await Promise.all(jobs);
       return vectors;
     },
   };
+}
+
+/** Indexes of the texts of each job; those of like length together, for a job's longest text sets its time. */
+function jobsOf(texts: readonly string[]): readonly (readonly number[])[] {
+  const lengthOf = (index: number): number => texts[index]?.length ?? 0;
+  const jobs: number[][] = [];
+  let characters = 0;
+  for (const index of [...texts.keys()].sort((a, b) => lengthOf(a) - lengthOf(b))) {
+    const job = jobs.at(-1);
+    characters += lengthOf(index);
+    if (job && job.length < TURN.texts && characters <= TURN.characters) job.push(index);
+    else {
+      jobs.push([index]);
+      characters = lengthOf(index);
+    }
+  }
+  return jobs;
 }
 
 function embeddingVersion({ models }: Pick<Engine, "models">, model: string): ModelVersion {
