@@ -5,8 +5,6 @@
 import type { FastifyInstance } from "fastify";
 import { mayCall } from "../services/origin.ts";
 
-export { mayCall };
-
 export interface CorsOptions {
   /** The setting CORS_ORIGINS: origins, `*` for any, [] for loopback ones alone. */
   readonly origins: readonly string[];

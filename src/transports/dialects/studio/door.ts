@@ -12,9 +12,9 @@ import { AuspexError } from "../../../domain/error.ts";
 import type { JsonValue } from "../../../domain/payload.ts";
 import { NOBODY, type Principal } from "../../../domain/principal.ts";
 import type { CallContext } from "../../../services/call.ts";
+import { mayCall } from "../../../services/origin.ts";
 import type { Services } from "../../../services/services.ts";
 import { bearerToken } from "../../bearer.ts";
-import { mayCall } from "../../cors.ts";
 import type { DialectContext } from "../../dialect.ts";
 import { goneSignal } from "../../gone-signal.ts";
 import { matchesPattern } from "../../path-pattern.ts";
@@ -40,8 +40,12 @@ type Body =
   | { readonly kind: "json"; readonly value: JsonValue }
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly mediaType: string }
-  /** Server-sent events as they go over the wire. */
-  | { readonly kind: "events"; readonly frames: AsyncIterable<string> };
+  /** Server-sent events as they go over the wire; `release` lets go of what is behind them, read or not. */
+  | {
+      readonly kind: "events";
+      readonly frames: AsyncIterable<string>;
+      readonly release: () => Promise<unknown>;
+    };
 
 export function json(value: JsonValue): Answer {
   return { body: { kind: "json", value } };
@@ -252,20 +256,30 @@ async function send(
         .type(body.mediaType)
         .send(Buffer.from(body.bytes.buffer, body.bytes.byteOffset, body.bytes.length));
     case "events":
-      return sendEvents(reply, body.frames);
+      return sendEvents(reply, body);
     default:
       return body satisfies never;
   }
 }
 
-/** The head goes out at once; then as fast as it is read. A reader that goes away ends the frames' iterator. */
-async function sendEvents(reply: FastifyReply, frames: AsyncIterable<string>): Promise<FastifyReply> {
+/** The head goes out at once; then as fast as it is read. */
+async function sendEvents(
+  reply: FastifyReply,
+  { frames, release }: Extract<Body, { readonly kind: "events" }>,
+): Promise<FastifyReply> {
   const headers = { ...reply.getHeaders(), ...EVENT_HEADERS };
   reply.hijack();
-  reply.raw.writeHead(200, headers as Record<string, string>);
-  reply.raw.flushHeaders();
-  // Frames report their own errors: what fails here is the connection.
-  await pipeline(Readable.from(frames), reply.raw).catch(() => undefined);
+  try {
+    reply.raw.writeHead(200, headers as Record<string, string>);
+    reply.raw.flushHeaders();
+    await pipeline(Readable.from(frames), reply.raw);
+  } catch {
+    // Frames report their own errors: what fails here is the connection.
+    reply.raw.destroy();
+  } finally {
+    // For a reader that is gone before the first frame, which frames themselves never hear of.
+    await release().catch(() => undefined);
+  }
   return reply;
 }
 
