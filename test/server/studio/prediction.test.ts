@@ -394,6 +394,34 @@ describe("an answer as a stream", () => {
   });
 });
 
+it("readers that go away at any moment leave nothing behind", async () => {
+  const flow = await llmFlow("dribbles");
+  const { hostname, port } = new URL(server.url);
+  const body = JSON.stringify({ question: "a?", streaming: true });
+  const head = `POST /prediction/${flow} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}`;
+  const leave = async (afterMs: number) => {
+    const socket = connect(Number(port), hostname);
+    socket.on("error", () => undefined);
+    await once(socket, "connect");
+    socket.end(`${head}\r\n\r\n${body}`);
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    socket.resetAndDestroy();
+  };
+  for (let round = 0; round < 5; round++) {
+    await Promise.all(Array.from({ length: 20 }, (_, i) => leave(i * 2)));
+  }
+  const predictions = clientOf(server, "grpc", PredictionService);
+  await until(async () => {
+    const all = await predictions.listPredictions({ pageSize: 200 });
+    const own = all.predictions.filter(({ model }) => model === `chatflow/${flow}`);
+    return own.length > 0 && own.every(({ status }) => status === PredictionStatus.CANCELED);
+  });
+  expect(endpoint.open()).toBe(0);
+  // Streams that were not let go of would still count.
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  expect(metrics).toMatch(/^auspex_answer_streams(?:\{[^}]*\})? 0$/m);
+});
+
 describe("the SDK of the original", () => {
   it("asks, in one piece and as a stream", async () => {
     const flow = await llmFlow("says");

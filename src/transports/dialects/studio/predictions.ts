@@ -56,7 +56,11 @@ async function stream({ services, call }: Exchange, id: string, { question, text
     throw new AuspexError("internal", "an answer did not begin with its start");
   }
   const { predictionId } = first.value.event.value;
-  return { headers: predictionHeader(predictionId), body: { kind: "events", frames: frames(events, text) } };
+  const release = () => events.return(undefined);
+  return {
+    headers: predictionHeader(predictionId),
+    body: { kind: "events", frames: frames(events, text), release },
+  };
 }
 
 async function* whole(
