@@ -229,6 +229,23 @@ describe("on a server with API keys", () => {
     }
   });
 
+  test.each([
+    ["CreateLead", 64 * 1024, 200],
+    ["CreateLead", 64 * 1024 + 1, 429],
+    // May carry uploads.
+    ["CreateAnswer", 64 * 1024 + 1, 200],
+  ])("nobody sends %s %i bytes: %i", async (method, bytes, status) => {
+    const { id: chatflowId } = await makeFlow(owner, true);
+    const rest = method === "CreateLead" ? { chatId: "c", name: "n" } : { question: turn };
+    const body = JSON.stringify({ chatflowId, ...rest }).padEnd(bytes);
+    const response = await fetch(`${server.url}/auspex.v1.ChatflowService/${method}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    expect(response.status).toBe(status);
+  });
+
   test("a flow's key is none for the other services", async () => {
     const { key } = await makeFlow(owner, false);
     const response = await fetch(`${server.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } });
