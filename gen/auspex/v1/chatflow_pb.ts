@@ -1661,14 +1661,15 @@ export type Document = Message<"auspex.v1.Document"> & {
   mediaType: string;
 
   /**
-   * Its bytes, text in UTF-8.
+   * Its bytes, text in UTF-8. INVALID_ARGUMENT says what is wrong with one that cannot be read, holds no text or more
+   * than 5,000,000 characters of it, or takes longer than 30 s to read.
    *
    * @generated from field: bytes content = 3;
    */
   content: Uint8Array;
 
   /**
-   * Joined to each passage's metadata.
+   * Joined to each passage's metadata, at most 4 KiB of JSON.
    *
    * @generated from field: google.protobuf.Struct metadata = 4;
    */
@@ -3084,8 +3085,9 @@ export const ChatflowService: GenService<{
   },
   /**
    * Splits documents, embeds the passages and keeps them for the flow's retriever. Answers once they are found by
-   * questions. A passage that is there already from a document of the same name is skipped. FAILED_PRECONDITION when
-   * the flow has no retriever.
+   * questions, all of them or none. A passage that is there already from a document of the same name is skipped.
+   * INVALID_ARGUMENT for more passages than the server's MAX_UPSERT_PASSAGES, FAILED_PRECONDITION when the flow has no
+   * retriever, RESOURCE_EXHAUSTED while many upserts wait.
    *
    * @generated from rpc auspex.v1.ChatflowService.UpsertDocuments
    */
@@ -3175,8 +3177,8 @@ export const ChatflowService: GenService<{
     output: typeof ListLeadsResponseSchema;
   },
   /**
-   * Reads documents that a question is to be asked about, answers their text, and keeps the files with the chat. For
-   * whoever may ask.
+   * Reads documents that a question is to be asked about, answers their text, and keeps the files with the chat, all of
+   * them or none. RESOURCE_EXHAUSTED when the chat would hold more than 100 files or 100 MiB. For whoever may ask.
    *
    * @generated from rpc auspex.v1.ChatflowService.CreateAttachments
    */

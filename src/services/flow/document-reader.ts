@@ -45,6 +45,8 @@ export interface ReaderLimits extends PartLimits {
   readonly timeMs: number;
   /** Resident bytes of a process. */
   readonly memoryBytes: number;
+  /** How long a process stays that has nothing to read. */
+  readonly idleMs: number;
 }
 
 /**
@@ -56,15 +58,14 @@ export const READER_LIMITS: ReaderLimits = {
   parts: 50_000,
   timeMs: 30_000,
   memoryBytes: 1024 ** 3,
+  // One takes some 100 MB, and half a second to start.
+  idleMs: 60_000,
 };
 
 /** Files read at once, so that a slow one does not hold up all others. */
 const PROCESSES = 2;
 /** Each holds a request's body. */
 const WAITING_MAX = 64;
-/** How long a process stays that has nothing to read: one takes some 100 MB. */
-const IDLE_MS = 60_000;
-
 const ENTRY = fileURLToPath(new URL("./documents/main.ts", import.meta.url));
 
 export function createDocumentReader(log: EngineLog, limits: ReaderLimits = READER_LIMITS): DocumentReader {
@@ -188,7 +189,7 @@ class ReaderProcess {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
       this.#answer = () => undefined;
-      this.#idle = setTimeout(() => void this.end(), IDLE_MS);
+      this.#idle = setTimeout(() => void this.end(), this.#limits.idleMs);
       this.#idle.unref();
     }
   }

@@ -54,6 +54,13 @@ test("reads parts, or passages of them", async () => {
   await expect(read(file("a.json", "{"), never)).rejects.toMatchObject({ code: "invalid_argument" });
 });
 
+test("a process that has nothing to read ends, and another begins", async () => {
+  const { read } = readerWith({ idleMs: 1 });
+  expect(await read(small, never)).toEqual(parts);
+  await until(() => childrenOf(process.pid).length === 0);
+  expect(await read(small, never)).toEqual(parts);
+});
+
 describe("a file that is not read to its end", () => {
   test("for its time, and others are read beside it and after it", async () => {
     const { read } = readerWith({ timeMs: 3000 });

@@ -97,6 +97,8 @@ y = 2</pre><ul><li>first<li>second</ul></body></html>`;
     expect(await read("a.json", '{"a":[1,2]}')).toEqual([
       { text: JSON.stringify({ a: [1, 2] }, null, 2), metadata: {} },
     ]);
+    const long = '[{"id":12345678901234567891}]';
+    expect(await read("a.json", long)).toEqual([{ text: "id: 12345678901234567891", metadata: { row: 1 } }]);
     // A half of a surrogate pair can be written in JSON, and not be kept.
     expect(await read("a.json", '"\\ud800!"')).toEqual([{ text: "\ufffd!", metadata: {} }]);
   });

@@ -33,9 +33,10 @@ function delimiterOf(text: string): string {
 export function readJson(text: string, parts: Parts): void {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text, (_key, item, { source }) => (isRounded(item) ? source : item));
   } catch (error) {
-    throw new AuspexError("invalid_argument", `it is not JSON: ${messageOf(error)}`);
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new AuspexError("invalid_argument", `it is not JSON: ${error.message.slice(0, 200)}`);
   }
   if (Array.isArray(value) && value.length > 0 && value.every(isObject)) {
     for (const [index, item] of value.entries()) {
@@ -45,14 +46,21 @@ export function readJson(text: string, parts: Parts): void {
   } else parts.add(typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }
 
+/** As Node has it: a number's text is told as well. */
+const parseJson = JSON.parse as (
+  text: string,
+  reviver: (key: string, item: unknown, context: { readonly source?: string }) => unknown,
+) => unknown;
+
+/** Long ids are written as numbers, and would not be shown as they are. */
+function isRounded(value: unknown): boolean {
+  return Number.isInteger(value) && !Number.isSafeInteger(value);
+}
+
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
