@@ -1,11 +1,13 @@
-import { describe, expect, test } from "vitest";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { ScoredPassage } from "../../src/domain/chatflow.ts";
 import type { PassageSearch } from "../../src/store/chatflow-store.ts";
 import { fuse } from "../../src/store/passage-search.ts";
 import { matchOf } from "../../src/store/passage-words.ts";
+import { SqliteConnection } from "../../src/store/sqlite.ts";
 import type { Store } from "../../src/store/store.ts";
 import { addPassages, aPassage, createFlow, vectorOf } from "./chatflow-records.ts";
-import { aPrediction, insert, newId, tempStore } from "./temp-store.ts";
+import { aPrediction, insert, newId, tempFolder, tempStore } from "./temp-store.ts";
 
 function search(store: Store, chatflowId: string, given: Partial<PassageSearch>): Promise<ScoredPassage[]> {
   return store.passages.search({
@@ -196,6 +198,27 @@ describe("one's own", () => {
     const hits = await search(store, flow.id, { mode: "keyword", text: "zebra server", limit: 1 });
     expect(texts(hits)).toEqual(["zebra"]);
   });
+});
+
+test("passages that are gone and not yet deleted take no places from those that are there", async () => {
+  const store = await tempStore();
+  const flow = await createFlow(store);
+  const gone = Array.from({ length: 60 }, (_, at) => aPassage(`cat cat ${at}`, vectorOf(1)));
+  await store.upserts.abandon(await addPassages(store, flow, gone, { ends: false }));
+  await addPassages(store, flow, [CAT]);
+  for (const mode of ["vector", "keyword", "hybrid"] as const) {
+    const query = { mode, text: "cat", vector: vectorOf(1), limit: 5 };
+    expect(texts(await search(store, flow.id, query)), mode).toEqual([CAT.text]);
+  }
+});
+
+test("no SQL loads an extension, also where one was loaded", async () => {
+  const file = join(tempFolder(), "test.db");
+  for (const role of ["write", "read", "search"] as const) {
+    const connection = new SqliteConnection(file, role);
+    onTestFinished(() => connection.close());
+    expect(() => connection.exec("select load_extension('x')"), role).toThrow("not authorized");
+  }
 });
 
 test("a search holds up neither writes nor lists", async () => {

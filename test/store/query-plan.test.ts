@@ -1,11 +1,13 @@
 /** Every statement finds its rows by an index: a table that is walked from end to end is slow only once it is large. */
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { load as loadVectorFunctions } from "sqlite-vec";
 import { expect, onTestFinished, test } from "vitest";
 import { migrate } from "../../src/store/migrate.ts";
 import { OPERATIONS } from "../../src/store/operations.ts";
 import { SqliteConnection } from "../../src/store/sqlite.ts";
 import type { ListQuery } from "../../src/store/store.ts";
+import type { Role } from "../../src/store/thread-protocol.ts";
 import { tempFolder } from "./temp-store.ts";
 
 const LIST: ListQuery = {
@@ -120,26 +122,34 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["chat.getFile", { chatflow_id: "f", chat_id: "c", name: "x" }],
 ];
 
-/** Runs the calls on a new database, each with what the one before answered, and looks at all that they asked. */
-async function expectIndexed(
-  calls: (run: (name: string, args: unknown) => Promise<unknown>) => Promise<void>,
-) {
+type Run = (name: string, args: unknown) => Promise<unknown>;
+
+/**
+ * Runs the calls on a new database, each with what the one before answered, and looks at all that they asked. What is
+ * looked at in a search is written beside it.
+ */
+async function expectIndexed(calls: (run: Run, write: Run) => Promise<void>, role: Role = "write") {
   const file = join(tempFolder(), "test.db");
-  const connection = new SqliteConnection(file, "write");
-  const native = new DatabaseSync(file);
+  const writer = new SqliteConnection(file, "write");
+  await migrate(writer);
+  const connection = role === "write" ? writer : new SqliteConnection(file, role);
+  const native = new DatabaseSync(file, { allowExtension: true });
+  loadVectorFunctions(native);
   onTestFinished(() => {
-    connection.close();
-    native.close();
+    for (const each of new Set([connection, writer, native])) each.close();
   });
-  await migrate(connection);
-  await calls(async (name, args) => OPERATIONS.get(name)?.run(connection, args as never));
+  const on =
+    (which: SqliteConnection): Run =>
+    async (name, args) =>
+      OPERATIONS.get(name)?.run(which, args as never);
+  await calls(on(connection), on(writer));
   const statements = connection.statements();
   for (const sql of statements.filter((each) => !each.includes(`"migration"`))) {
     for (const { detail } of native.prepare(`explain query plan ${sql}`).all() as { detail: string }[]) {
       // A subquery's few rows may be walked, and an index from an end that the limit or the filter cuts off.
       const walked = /^SCAN (\w+)$/.exec(detail)?.[1];
       expect(
-        walked === undefined || ["pending", "expired", "claimable"].includes(walked),
+        walked === undefined || ["pending", "expired", "claimable", "candidate", "best"].includes(walked),
         `${detail} for ${sql}`,
       ).toBe(true);
       expect(detail).not.toMatch(/SCAN (?:prediction|deletion) USING INDEX sqlite_autoindex/);
@@ -247,4 +257,27 @@ test("what is asked in the life of a chatflow", async () => {
     expect(await run("passage.purge", { limit: 10 })).toBe(0);
     await run("chatflow.delete", { id: "f" });
   });
+});
+
+test("what a search asks", async () => {
+  const vector = Float32Array.of(1, 0);
+  await expectIndexed(async (run, write) => {
+    await write("chatflow.create", {
+      id: "f",
+      principal: "alice",
+      name: "x",
+      version: 1,
+      definition: "{}",
+      from_file: 0,
+      created_at: 1,
+      updated_at: 1,
+    });
+    await write("upsert.begin", { id: "u", chatflow_id: "f", principal: "alice", created_at: 1 });
+    const passages = [{ text: "a cat", metadata: { source: "x" }, vector }];
+    await write("passage.add", { chatflow_id: "f", chat_id: "", upsert_id: "u", passages });
+    const query = { chatflowId: "f", chatId: "c", text: "a cat", limit: 5, minScore: 0 };
+    for (const mode of ["hybrid", "vector", "keyword"]) {
+      expect(await run("passage.search", { ...query, mode, vector })).toHaveLength(1);
+    }
+  }, "search");
 });
