@@ -91,7 +91,7 @@ test("API keys: the catalogue's name and a shared key are refused", () => {
 
 test("dialects: all, some in any order, or none; never one that there is not", () => {
   const served = (text: string) => readConfig({ AUSPEX_DIALECTS: text }).DIALECTS;
-  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction"]);
+  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction", "studio"]);
   expect(served("einstein-vision, wriftai")).toEqual(["wriftai", "einstein-vision"]);
   expect(served("none")).toEqual([]);
   expect(complaints({ AUSPEX_DIALECTS: "einstein" }).join()).toContain('"einstein"');
