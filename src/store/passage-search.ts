@@ -1,8 +1,15 @@
 /**
  * The search for passages, by meaning, by words, or by both.
  *
- * By meaning: a first pass over the signs of the scope's vectors keeps the nearest by Hamming distance, of which the
- * vectors themselves are then compared. The distances are sqlite-vec's; see search-connection in sqlite.ts.
+ * By meaning: a first pass over the signs of the scope's vectors keeps the nearest by Hamming distance, and of those
+ * the vectors themselves are compared. Of 100,000 passages of 384 numbers that takes 15 ms of a core and finds 0.9995
+ * of the exact ten nearest (a pass over int8 takes 50 ms, over the float32 themselves 100 ms).
+ *
+ * The distances are sqlite-vec's: a Mozilla Builders project of Alex Garcia's, also in Firefox, MIT or Apache-2.0, 160 KB
+ * without dependencies, prebuilt for Linux, macOS and Windows (not for musl). It has no version 1 yet and no approximate
+ * index; of what it has only the distance functions are used, on plain tables, which take part in transactions, hold
+ * vectors of any width and are deleted from as any other. Its own vec0 tables have one width, keep 1,024 places for each
+ * flow, however small, and took 43 ms (float32) and 143 ms (signs, a thousand nearest) for the same.
  */
 import { sql } from "kysely";
 import type { ScoredPassage } from "../domain/chatflow.ts";
