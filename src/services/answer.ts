@@ -18,7 +18,7 @@ import type { CallContext, Operations } from "./call.ts";
 import { passageMessage } from "./chat-record.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
 import { durationMs } from "./check.ts";
-import type { AnswerIntake } from "./flow/answer-intake.ts";
+import { type AnswerIntake, askedHash } from "./flow/answer-intake.ts";
 import { type AnswersInFlight, type Draft, draftHint } from "./flow/answers-in-flight.ts";
 import type { Hints, Subscription } from "./hints.ts";
 import { type Cancel, readPrediction } from "./prediction-cancel.ts";
@@ -60,14 +60,17 @@ export function createAnswerOperations(options: AnswerOptions): AnswerOperations
   /** Durable, with its deadline in milliseconds from now. */
   async function begin(request: CreateAnswerRequest | StreamAnswerRequest, call: CallContext) {
     const flow = await access.question(request.chatflowId, call);
+    const deadlineMs = request.deadline ? durationMs(request.deadline) : DEADLINE_DEFAULT_MS;
+    const requestId = "requestId" in request ? request.requestId : "";
+    let requestHash = "";
     const asked = intake.accept(flow, questionPath, (complain) => {
       // Validated: there is one.
       if (!request.question) throw new Error("no question");
-      return askedOfQuestion(request.question, complain);
+      const given = askedOfQuestion(request.question, complain);
+      if (requestId !== "") requestHash = askedHash(flow.id, deadlineMs, given);
+      return given;
     });
-    const deadlineMs = request.deadline ? durationMs(request.deadline) : DEADLINE_DEFAULT_MS;
-    const requestId = "requestId" in request ? request.requestId : "";
-    const prediction = await creation.createAnswer({ flow, asked, deadlineMs, requestId });
+    const prediction = await creation.createAnswer({ flow, asked, deadlineMs, requestId, requestHash });
     return { prediction, asked, deadlineMs };
   }
 

@@ -16,7 +16,7 @@ import { anySignal } from "./any-signal.ts";
 import type { CallContext } from "./call.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
 import { durationMs } from "./check.ts";
-import { type AnswerIntake, askedHash } from "./flow/answer-intake.ts";
+import type { AnswerIntake } from "./flow/answer-intake.ts";
 import type { AnswersInFlight } from "./flow/answers-in-flight.ts";
 import { type Asked, askedOfInput } from "./flow/asked.ts";
 import type { Hints } from "./hints.ts";
@@ -70,6 +70,8 @@ export interface NewAnswer {
   readonly deadlineMs: number;
   /** Idempotency key; "" for none. */
   readonly requestId: string;
+  /** Of the request that it was made with. */
+  readonly requestHash: string;
 }
 
 export interface PredictionCreation {
@@ -217,11 +219,11 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
   }
 
   /** What a repeated request id stands for. */
-  function repeated(existing: Prediction, hash: string): Prediction {
+  function repeated(existing: Prediction, hash: string, requestId = existing.requestId): Prediction {
     if (existing.requestHash === hash) return existing;
     throw new AuspexError(
       "already_exists",
-      `request id ${existing.requestId} was used with another request, for prediction ${existing.id}`,
+      `request id ${requestId} was used with another request, for prediction ${existing.id}`,
     );
   }
 
@@ -337,16 +339,16 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     });
   }
 
-  async function createAnswer({ flow, asked, deadlineMs, requestId }: NewAnswer): Promise<Prediction> {
+  async function createAnswer(answer: NewAnswer): Promise<Prediction> {
+    const { flow, asked, deadlineMs, requestId, requestHash: hash } = answer;
     const { principal } = flow;
     options.refuseUnlessServing();
     options.rate.take(principal);
     // Whoever may ask must not meet the principal's own request ids, nor those of other flows.
     const ownRequestId = requestId === "" ? "" : `${CHATFLOW_OWNER}/${flow.id}/${requestId}`;
-    const hash = requestId === "" ? "" : askedHash(flow.id, deadlineMs, asked);
     if (ownRequestId !== "") {
       const existing = await store.predictions.getByRequestId(principal, ownRequestId);
-      if (existing) return repeated(existing, hash);
+      if (existing) return repeated(existing, hash, requestId);
     }
     const createdAt = now();
     const prediction: Prediction = {
@@ -355,7 +357,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
       version: flow.version,
       deadlineAt: createdAt + Math.round(deadlineMs * 1000),
       requestId: ownRequestId,
-      requestHash: hash,
+      requestHash: requestId === "" ? "" : hash,
     };
     return createFlowPrediction(prediction, flow, asked);
   }

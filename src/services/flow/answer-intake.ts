@@ -102,12 +102,13 @@ export function createAnswerIntake({ blobs, chats, egress, mintId }: AnswerIntak
   };
 }
 
-/** Same question, same hash: SHA-256, lower-case hex. */
+/** Same question, same hash: SHA-256, lower-case hex. As it was asked, before it has a chat. */
 export function askedHash(chatflowId: string, deadlineMs: number, asked: Asked): string {
   const hash = createHash("sha256");
   // Keys of the overrides in order: two spellings of one object are one question.
   const overrides = Object.entries(asked.overrideConfig).sort(([a], [b]) => (a < b ? -1 : 1));
-  hash.update(JSON.stringify([chatflowId, deadlineMs, inputOf(asked), overrides]));
+  const input = inputOf({ ...asked, overrideConfig: {} });
+  hash.update(JSON.stringify([chatflowId, deadlineMs, input, overrides]));
   for (const { source } of asked.uploads) {
     if (source.kind === "bytes") hash.update(`\0${source.bytes.length}\0`).update(source.bytes);
   }

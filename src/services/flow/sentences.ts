@@ -8,8 +8,10 @@ export interface Sentence {
 
 const segmenter = new Intl.Segmenter("en", { granularity: "sentence" });
 
-/** Begins a list's entry, a table's row, a heading or a quotation. */
-const BLOCK_START = /^\s*(?:[-*+•]\s|\d{1,3}[.)]\s|\||#{1,6}\s|>)/;
+/** Begins a list's entry, a table's row or a quotation. */
+const BLOCK_START = /^\s*(?:[-*+•]\s|\d{1,3}[.)]\s|\||>)/;
+/** Says what comes, and nothing by itself. */
+const HEADING = /^\s{0,3}#{1,6}\s/;
 const FENCE = /^\s*(?:```|~~~)/;
 /** A table's line between head and rows, or a rule. */
 const RULE = /^[\s|:=*_-]+$/;
@@ -44,7 +46,7 @@ export function sentencesOf(text: string): readonly Sentence[] {
     } else if (FENCE.test(line)) {
       end();
       code = [line];
-    } else if (line.trim() === "" || RULE.test(line)) {
+    } else if (line.trim() === "" || RULE.test(line) || HEADING.test(line)) {
       end();
       isBlock = false;
     } else {

@@ -13,7 +13,7 @@ test("lines that a page's width has broken are joined, and sentences taken apart
 
 test("entries of a list and rows of a table stand alone, with their own further lines", () => {
   const text =
-    "Three ways:\n* one way,\n  which is long\n* two ways\n1. numbered\n\n| a | b |\n|---|---|\n| 1 | 2. x |";
+    "## Ways\nThree ways:\n* one way,\n  which is long\n* two ways\n1. numbered\n\n| a | b |\n|---|---|\n| 1 | 2. x |";
   expect(texts(text)).toEqual([
     "Three ways:",
     "* one way, which is long",
