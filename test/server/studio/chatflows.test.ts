@@ -116,12 +116,16 @@ describe("a flow", () => {
         public: true,
         overridable: ["topK"],
         chatbot: { a: 1 },
-        rateLimit: { questions: 1, period: "1s" },
+        rateLimit: { questions: 1, period: "1.5s" },
       },
     });
     const { body } = await call(server, `GET ${FLOWS}/${id}`);
     expect(body).toMatchObject({ isPublic: true, chatbotConfig: '{"a":1}' });
     expect(Object.keys(JSON.parse(body.flowData).definition)).toEqual(["extractive"]);
+    expect(JSON.parse(body.apiConfig).rateLimit.limitDuration).toBe(1.5);
+    expect((await call(server, `PUT ${FLOWS}/${id}`, { json: body })).body).toMatchObject({
+      apiConfig: body.apiConfig,
+    });
   });
 });
 
@@ -171,7 +175,7 @@ describe("refusals", () => {
     expect([status, body]).toEqual([400, refused(400, message)]);
   });
 
-  it.each(["page=0&limit=1", "page=x&limit=1", "page=1&limit=1.5", "page=1&limit=10001"])(
+  it.each(["page=0&limit=1", "page=x&limit=1", "page=1&limit=1.5", "page=1&limit=2001"])(
     "%s",
     async (query) => {
       const { status, body } = await call(server, `GET ${FLOWS}?${query}`);

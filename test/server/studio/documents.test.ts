@@ -71,6 +71,11 @@ describe("an upsert", () => {
       "file-1.md",
     ],
     ["uploads", { uploads: [{ name: "u.txt", data: dataUri("text/plain", "Zebras graze.") }] }, "u.txt"],
+    [
+      "uploads without an extension",
+      { uploads: [{ name: "u", data: dataUri("text/plain", "Zebras graze.") }] },
+      "u",
+    ],
     ["files", { files: [dataUri("text/plain", "Zebras graze.")] }, "file-1"],
   ])("takes JSON with %s", async (_name, json, source) => {
     const flow = await createFlow(server, { definition: { retriever: {} } });
@@ -280,7 +285,7 @@ describe("messages", () => {
       "page=0&limit=1",
       "feedbackType=MAYBE",
       "chatType=[",
-      "limit=10001",
+      "limit=2001",
     ]) {
       const { status, body } = await call(server, `GET /chatmessage/${flow}?${query}`);
       expect([query, status, body]).toEqual([

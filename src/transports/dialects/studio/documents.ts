@@ -132,8 +132,13 @@ async function getFile({ services, request, call }: Exchange): Promise<Answer> {
       "x-content-type-options": "nosniff",
       "content-security-policy": "default-src 'none'; sandbox",
     },
-    body: { kind: "bytes", bytes: answer.content, mediaType: answer.mediaType },
+    body: { kind: "bytes", bytes: answer.content, mediaType: headerType(answer.mediaType) },
   };
+}
+
+/** Uploaded types are anybody's words, and not all words may stand in a header. */
+function headerType(mediaType: string): string {
+  return /^[\w.+-]+\/[\w.+-]+$/.test(mediaType) ? mediaType : "application/octet-stream";
 }
 
 /** RFC 8187 §3.2.1 leaves fewer characters as they are than an URL does. */

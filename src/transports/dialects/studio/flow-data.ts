@@ -18,6 +18,7 @@ import {
 } from "../../../../gen/auspex/v1/chatflow_pb.ts";
 import type { Config } from "../../../config.ts";
 import type { JsonObject, JsonValue } from "../../../domain/payload.ts";
+import { durationMs } from "../../../services/check.ts";
 import { isObject, ofText } from "./body.ts";
 import { Refused } from "./errors.ts";
 import { present, renderDate } from "./render.ts";
@@ -65,7 +66,7 @@ function renderApiConfig({ rateLimit, overridable }: ChatflowDefinition): string
       rateLimit: {
         status: true,
         limitMax: rateLimit.questions,
-        limitDuration: Number(rateLimit.period?.seconds ?? 0n),
+        limitDuration: durationMs(present(rateLimit.period)) / 1000,
         limitMsg: rateLimit.refusal,
       },
     }),

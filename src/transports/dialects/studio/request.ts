@@ -42,8 +42,8 @@ export function wordsOf(query: URLSearchParams, name: string): readonly string[]
   throw new Refused(400, `${name}: must be a word or a JSON list of words`);
 }
 
-/** Items of one answer that has no pages: more would hold the main thread for too long. */
-const ITEMS_MAX = 10_000;
+/** Items of one answer: with their sources they may have 100 KB each, and all are in memory at once. */
+export const ITEMS_MAX = 2000;
 
 export interface Page<T> {
   readonly items: readonly T[];

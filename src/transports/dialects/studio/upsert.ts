@@ -9,6 +9,7 @@ import type { Config } from "../../../config.ts";
 import type { JsonObject, JsonValue } from "../../../domain/payload.ts";
 import { type Fields, type FormFile, isObject, ofText, parseDataUri, withoutPath } from "./body.ts";
 import { Refused } from "./errors.ts";
+import { hasKnownExtension } from "./media-type.ts";
 import { readOverrides } from "./question.ts";
 
 type Document = MessageInitShape<typeof DocumentSchema>;
@@ -81,7 +82,7 @@ function loaderFile(parameter: string, file: JsonValue, index: number): Document
   }
   const extension = parameter.slice(0, -"File".length);
   const name = withoutPath(fileName ?? "") || `file-${index + 1}.${extension}`;
-  return { name, mediaType: "", content: data.bytes };
+  return { name, mediaType: typeOf(name, data.mediaType), content: data.bytes };
 }
 
 /** As with a question: `[{name, data, mime}]`. */
@@ -93,8 +94,13 @@ function uploads(given: JsonValue | undefined): readonly Document[] {
     if (typeof name !== "string" || file === undefined || file === "invalid") {
       throw new Refused(400, `uploads[${index}]: must be {name, data: "data:<mime>;base64,<data>"}`);
     }
-    return { name: withoutPath(name), mediaType: "", content: file.bytes };
+    return { name: withoutPath(name), mediaType: typeOf(name, file.mediaType), content: file.bytes };
   });
+}
+
+/** The name knows better where its extension is known: browsers have a type for few kinds of documents. */
+function typeOf(name: string, declared: string): string {
+  return hasKnownExtension(name) ? "" : declared;
 }
 
 /** A form sends numbers as texts. */
