@@ -111,7 +111,7 @@ async function attach({ services, config, request, call }: Exchange): Promise<An
   );
 }
 
-export function documentOf({ name, mediaType, bytes }: FormFile): MessageInitShape<typeof DocumentSchema> {
+function documentOf({ name, mediaType, bytes }: FormFile): MessageInitShape<typeof DocumentSchema> {
   return { name, mediaType, content: bytes };
 }
 
