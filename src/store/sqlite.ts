@@ -7,7 +7,6 @@ import { SqliteQueryCompiler } from "kysely";
 import { load as loadVectorFunctions } from "sqlite-vec";
 import type { Transaction } from "./database.ts";
 import { type CompiledStatement, compileStatement, type Statement } from "./statement.ts";
-import type { Role } from "./thread-protocol.ts";
 
 /**
  * - WAL: readers and the writer never wait for each other.
@@ -25,7 +24,14 @@ const WRITER_PRAGMAS = `
   pragma temp_store = memory;
 `;
 const READER_PRAGMAS = "pragma query_only = on; pragma cache_size = -16384; pragma temp_store = memory;";
-const PRAGMAS = { write: WRITER_PRAGMAS, read: READER_PRAGMAS, search: READER_PRAGMAS } as const;
+/** The one writer commits; a reader only ever looks; a search is a reader that can compare vectors. */
+export type Role = "write" | "read" | "search";
+
+const PRAGMAS = {
+  write: WRITER_PRAGMAS,
+  read: READER_PRAGMAS,
+  search: READER_PRAGMAS,
+} as const satisfies Record<Role, string>;
 
 /** Only the moment in which another connection recovers or checkpoints the log is ever waited for. */
 const BUSY_TIMEOUT_MS = 5_000;

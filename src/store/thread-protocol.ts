@@ -1,9 +1,6 @@
 /** What the main thread and a database thread say to each other. */
 import { AuspexError } from "../domain/error.ts";
-import { isStorageFault } from "./sqlite.ts";
-
-/** The one writer commits; a reader only ever looks; a search is a reader that can compare vectors. */
-export type Role = "write" | "read" | "search";
+import { isStorageFault, type Role } from "./sqlite.ts";
 
 export interface ThreadData {
   readonly file: string;

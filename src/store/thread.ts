@@ -5,13 +5,12 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { commitGroup, runCall } from "./group-commit.ts";
 import { countUnfinished } from "./prediction.ts";
-import { SqliteConnection } from "./sqlite.ts";
+import { type Role, SqliteConnection } from "./sqlite.ts";
 import {
   type Call,
   type FromThread,
   failureOf,
   type Outcome,
-  type Role,
   type ThreadData,
   type ToThread,
 } from "./thread-protocol.ts";

@@ -5,9 +5,8 @@ import { load as loadVectorFunctions } from "sqlite-vec";
 import { expect, onTestFinished, test } from "vitest";
 import { migrate } from "../../src/store/migrate.ts";
 import { OPERATIONS } from "../../src/store/operations.ts";
-import { SqliteConnection } from "../../src/store/sqlite.ts";
+import { type Role, SqliteConnection } from "../../src/store/sqlite.ts";
 import type { ListQuery } from "../../src/store/store.ts";
-import type { Role } from "../../src/store/thread-protocol.ts";
 import { tempFolder } from "./temp-store.ts";
 
 const LIST: ListQuery = {
