@@ -14,6 +14,9 @@ import { startHttp } from "./transports/http.ts";
 
 const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction, studio];
 
+/** What has not ended by the end of the drain is told so, before its connection is cut. */
+const LAST_WORDS_MS = 500;
+
 export interface Doors {
   readonly httpPort: number;
   readonly grpcPort: number;
@@ -48,7 +51,8 @@ export async function openDoors({ config, log, store, engine }: DoorsOptions): P
     async close() {
       services.stopAccepting();
       // The listeners drain while the runner finishes what their calls wait for.
-      await Promise.all([grpc.drain(config.DRAIN), http.drain(config.DRAIN), services.close(config.DRAIN)]);
+      const cutMs = config.DRAIN + LAST_WORDS_MS;
+      await Promise.all([grpc.drain(cutMs), http.drain(cutMs), services.close(config.DRAIN)]);
     },
   };
 }

@@ -134,7 +134,8 @@ export function createAnswerOperations(options: AnswerOptions): AnswerOperations
         clearTimeout(timer);
         waiting.release();
         changes.close();
-        if (!isOver) await stop(prediction);
+        // What a stopping server leaves goes on with the next one.
+        if (!isOver && !ending.aborted) await stop(prediction);
       }
     } finally {
       streams--;

@@ -1,8 +1,10 @@
 /** Row F40: language models that misbehave, callers that leave, and a server that dies in the middle of an answer. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ChatflowService, ChatRole } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, startServer, type TestServer, until } from "../harness.ts";
@@ -480,4 +482,115 @@ describe("callers that leave", () => {
     expect(text).toBe(messages[1]?.content);
     await idle();
   });
+});
+
+test("a server that is killed in the middle of an answer: the prediction ends once, with one turn", async () => {
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await using scripted = await startLlmEndpoint({
+    slow: async (response, { tries }) => {
+      beginEvents(response);
+      response.write(chunk({ content: `Said by ${tries}` }));
+      if (tries > 1) {
+        await released;
+        response.end(chunk({ content: "." }) + chunk({}, "stop") + DONE);
+      }
+    },
+  });
+  const dataDir = await mkdtemp(join(tmpdir(), "auspex-test-"));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
+  const settings = { EGRESS_ALLOW: "127.0.0.1" };
+  let [chatflowId, predictionId] = ["", ""];
+  {
+    await using first = await startServer({ dataDir, settings });
+    const asking = clientOf(first, "grpc", ChatflowService);
+    const { chatflow } = await asking.createChatflow({
+      name: "slow",
+      definition: {
+        memory: {},
+        generator: { case: "openai", value: { baseUrl: scripted.baseUrl, model: "slow" } },
+      },
+    });
+    chatflowId = chatflow?.id ?? "";
+    await expect(async () => {
+      for await (const { event } of asking.streamAnswer({ chatflowId, question: { text: "Well?" } })) {
+        if (event.case === "started") predictionId = event.value.predictionId;
+        if (event.case === "token") await first.kill();
+      }
+    }).rejects.toThrow();
+  }
+  await using second = await startServer({ dataDir, settings });
+  const predictions = clientOf(second, "grpc", PredictionService);
+  const asking = clientOf(second, "grpc", ChatflowService);
+  await until(() => scripted.asked.length === 2);
+  expect((await asking.listMessages({ chatflowId })).messages).toEqual([]);
+  release();
+  const states: (PredictionStatus | undefined)[] = [];
+  for await (const { prediction } of predictions.watchPrediction({ id: predictionId })) {
+    states.push(prediction?.status);
+    expect(prediction?.attempt).toBe(2);
+  }
+  expect(states.at(-1)).toBe(PredictionStatus.SUCCEEDED);
+  const { messages } = await asking.listMessages({ chatflowId });
+  expect(messages.map(({ content, failure }) => [content, failure])).toEqual([
+    ["Well?", ""],
+    ["Said by 2.", ""],
+  ]);
+  expect(scripted.asked.length).toBe(2);
+});
+
+test("a server that stops lets an answer end, and leaves one that takes too long to the next", async () => {
+  await using scripted = await startLlmEndpoint({
+    quick: async (response) => {
+      beginEvents(response);
+      response.write(chunk({ content: "In " }));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      response.end(chunk({ content: "time." }) + chunk({}, "stop") + DONE);
+    },
+    slow: (response, { tries }) => {
+      beginEvents(response);
+      if (tries > 1) response.end(completion(["Later."]));
+      else response.write(chunk({ content: "Too " }));
+    },
+  });
+  const dataDir = await mkdtemp(join(tmpdir(), "auspex-test-"));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
+  const settings = { EGRESS_ALLOW: "127.0.0.1", DRAIN: "1500ms" };
+  const first = await startServer({ dataDir, settings });
+  const asking = clientOf(first, "grpc", ChatflowService);
+  const ask = async (model: string) => {
+    const { chatflow } = await asking.createChatflow({
+      name: model,
+      definition: { generator: { case: "openai", value: { baseUrl: scripted.baseUrl, model } } },
+    });
+    const said: string[] = [];
+    const begun = Promise.withResolvers<void>();
+    const ended = (async () => {
+      const call = { chatflowId: chatflow?.id ?? "", question: { text: "Well?", chatId: model } };
+      for await (const { event } of asking.streamAnswer(call)) {
+        if (event.case === "token") begun.resolve();
+        said.push(event.case === "token" ? event.value : (event.case ?? ""));
+      }
+      return said;
+    })().catch((thrown: unknown) => ConnectError.from(thrown));
+    await begun.promise;
+    return { chatflowId: chatflow?.id ?? "", ended };
+  };
+  const slow = await ask("slow");
+  const quick = await ask("quick");
+  const exit = first.terminate();
+  expect(await quick.ended).toEqual(["started", "In ", "time.", "answer"]);
+  expect(await slow.ended).toMatchObject({ code: Code.Unavailable });
+  expect(await exit).toBe(0);
+  await using second = await startServer({ dataDir, settings });
+  const { messages } = await until(async () => {
+    const found = await clientOf(second, "grpc", ChatflowService).listMessages(slow);
+    return found.messages.length > 0 && found;
+  });
+  expect(messages.map(({ content, failure }) => [content, failure])).toEqual([
+    ["Well?", ""],
+    ["Later.", ""],
+  ]);
 });
