@@ -30,9 +30,14 @@ export function createDocumentOperations(options: DocumentOptions): Part {
   const { chats, blobs, access, reader, ingestion, limits, now } = options;
 
   /** Between parts of a document that has several stands a blank line. */
-  async function textOf(file: DocumentFile, index: number, signal: AbortSignal): Promise<string> {
+  async function textOf(
+    file: DocumentFile,
+    flowId: string,
+    index: number,
+    signal: AbortSignal,
+  ): Promise<string> {
     try {
-      return (await reader.read(file, signal)).map(({ text }) => text).join("\n\n");
+      return (await reader.read(file, flowId, signal)).map(({ text }) => text).join("\n\n");
     } catch (error) {
       throw unreadable(`documents[${index}]`, error);
     }
@@ -71,7 +76,7 @@ export function createDocumentOperations(options: DocumentOptions): Part {
       let room = READER_LIMITS.characters;
       for (const [index, document] of documents.entries()) {
         const file = fileOf(document);
-        const content = await textOf(file, index, call.signal);
+        const content = await textOf(file, flow.id, index, call.signal);
         room -= content.length;
         if (room < 0) throw tooLong();
         const { name, bytes } = file;

@@ -33,10 +33,17 @@ export interface DocumentReader {
   /**
    * Whole parts. Rejects with `invalid_argument` that says what is wrong with the file, with `canceled` once the
    * signal is aborted, and with `resource_exhausted` when too many files wait to be read.
+   *
+   * @param flowId the flow that it is for: files of one flow are read one at a time, whoever may ask it
    */
-  read(file: DocumentFile, signal: AbortSignal): Promise<readonly DocumentPart[]>;
+  read(file: DocumentFile, flowId: string, signal: AbortSignal): Promise<readonly DocumentPart[]>;
   /** The same, cut to passages. */
-  split(file: DocumentFile, passages: SplitOptions, signal: AbortSignal): Promise<readonly DocumentPart[]>;
+  split(
+    file: DocumentFile,
+    passages: SplitOptions,
+    flowId: string,
+    signal: AbortSignal,
+  ): Promise<readonly DocumentPart[]>;
   close(): Promise<void>;
 }
 
@@ -66,10 +73,16 @@ export const READER_LIMITS: ReaderLimits = {
 const PROCESSES = 2;
 /** Each holds a request's body. */
 const WAITING_MAX = 64;
+const WAITING_OF_FLOW_MAX = 16;
 const ENTRY = fileURLToPath(new URL("./documents/main.ts", import.meta.url));
 
 export function createDocumentReader(log: EngineLog, limits: ReaderLimits = READER_LIMITS): DocumentReader {
-  const turns = new Turns({ atOnce: PROCESSES, waiting: WAITING_MAX, what: "documents" });
+  const turns = new Turns({
+    atOnce: PROCESSES,
+    waiting: WAITING_MAX,
+    waitingTogether: WAITING_OF_FLOW_MAX,
+    what: "documents",
+  });
   const idle: ReaderProcess[] = [];
   const all = new Set<ReaderProcess>();
 
@@ -89,12 +102,13 @@ export function createDocumentReader(log: EngineLog, limits: ReaderLimits = READ
   async function call(
     file: DocumentFile,
     passages: SplitOptions | null,
+    flowId: string,
     signal: AbortSignal,
   ): Promise<readonly DocumentPart[]> {
     const type = documentType(file.name, file.mediaType, file.bytes);
     const { characters, parts } = limits;
     const wanted: ReadCall = { type, bytes: file.bytes, limits: { characters, parts }, passages };
-    return turns.take(undefined, signal, async () => {
+    return turns.take(flowId, signal, async () => {
       const process = free();
       try {
         return await process.call(wanted, signal);
@@ -105,8 +119,8 @@ export function createDocumentReader(log: EngineLog, limits: ReaderLimits = READ
   }
 
   return {
-    read: (file, signal) => call(file, null, signal),
-    split: (file, passages, signal) => call(file, passages, signal),
+    read: (file, flowId, signal) => call(file, null, flowId, signal),
+    split: call,
     async close() {
       await Promise.all([...all].map((process) => process.end()));
     },

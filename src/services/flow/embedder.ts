@@ -35,7 +35,12 @@ const TURN = { texts: 32, characters: 8000 } as const;
 /** @param workers of the engine; where there are several, jobs in turn leave one of them free */
 export function createEmbedder(engine: Pick<Engine, "models" | "run">, workers: number): Embedder {
   const atOnce = Math.max(1, workers - 1);
-  const turns = new Turns({ atOnce, waiting: Number.POSITIVE_INFINITY, what: "texts" });
+  const turns = new Turns({
+    atOnce,
+    // As many as the upserts under way have in hand.
+    waiting: Number.POSITIVE_INFINITY,
+    what: "texts",
+  });
 
   async function embed(
     model: string,

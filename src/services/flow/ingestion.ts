@@ -45,10 +45,11 @@ export interface IngestionOptions {
   readonly log: EngineLog;
 }
 
-/** Upserts at once, one of a flow's own documents and one of each chat's: they take turns at the model. */
+/** At once, of a flow one with its own documents and one with a chat's: they take turns at the model. */
 const UPSERTS_MAX = 4;
 /** Each holds a request's body. */
-const WAITING_MAX = 16;
+const WAITING_MAX = 32;
+const WAITING_OF_FLOW_MAX = 8;
 /** Passages written together: some milliseconds, for which other writes wait. */
 const GROUP = 96;
 /** Passages after which it is logged how far an upsert has come. */
@@ -64,15 +65,20 @@ interface HashedPassage extends Passage {
 
 export function createIngestion(options: IngestionOptions): Ingestion {
   const { reader, embedder, passages, upserts, passagesMax, now, mintId, log } = options;
-  const turns = new Turns({ atOnce: UPSERTS_MAX, waiting: WAITING_MAX, what: "upserts" });
+  const turns = new Turns({
+    atOnce: UPSERTS_MAX,
+    waiting: WAITING_MAX,
+    waitingTogether: WAITING_OF_FLOW_MAX,
+    what: "upserts",
+  });
 
   async function read(request: IngestionRequest): Promise<readonly HashedPassage[]> {
-    const { documents, chunkSize, chunkOverlap, signal } = request;
+    const { flow, documents, chunkSize, chunkOverlap, signal } = request;
     const all: HashedPassage[] = [];
     for (const document of documents) {
       const { name } = document;
       const limits = { size: chunkSize, overlap: chunkOverlap, max: passagesMax };
-      const parts = await reader.split(document, limits, signal).catch((error: unknown) => {
+      const parts = await reader.split(document, limits, flow.id, signal).catch((error: unknown) => {
         throw named(name, error);
       });
       for (const { text, metadata } of parts) {
@@ -169,7 +175,9 @@ export function createIngestion(options: IngestionOptions): Ingestion {
       const { flow, chatId, signal } = request;
       const { retriever } = flow.definition;
       if (!retriever) throw new AuspexError("failed_precondition", `chatflow ${flow.id} has no retriever`);
-      return turns.take(`${flow.id}/${chatId}`, signal, () => run(request, retriever));
+      // A chat's question does not wait for a library that its flow takes in.
+      const key = chatId === "" ? flow.id : `${flow.id}/chats`;
+      return turns.take(key, signal, () => run(request, retriever));
     },
   };
 }

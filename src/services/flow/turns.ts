@@ -5,6 +5,8 @@ export interface TurnLimits {
   readonly atOnce: number;
   /** That may wait; what comes then is refused. */
   readonly waiting: number;
+  /** The same, of what belongs together, so that nobody takes all places. Unset: all. */
+  readonly waitingTogether?: number;
   /** Of what there is too much, for the refusal. */
   readonly what: string;
 }
@@ -63,13 +65,19 @@ export class Turns {
     signal.addEventListener("abort", leave, { once: true });
     this.#waiting.push(waiter);
     this.#next();
-    if (this.#waiting.length > this.#limits.waiting) {
+    if (this.#isFull(key)) {
       this.#waiting.pop();
       signal.removeEventListener("abort", leave);
       const message = `too many ${this.#limits.what} are waiting; try again later`;
       reject(new AuspexError("resource_exhausted", message, { retryAfterMs: RETRY_AFTER_MS }));
     }
     return promise;
+  }
+
+  #isFull(key: unknown): boolean {
+    const { waiting, waitingTogether = waiting } = this.#limits;
+    if (this.#waiting.length > waiting) return true;
+    return key !== undefined && this.#waiting.filter((other) => other.key === key).length > waitingTogether;
   }
 
   #next(): void {

@@ -114,7 +114,7 @@ export function createUploadReader(options: UploadReaderOptions): UploadReader {
     let left = DOCUMENTS_LENGTH_MAX;
     for (const upload of uploads) {
       if (upload.kind !== "full") continue;
-      const parts = await reader.read(await file(flow, upload, signal), signal);
+      const parts = await reader.read(await file(flow, upload, signal), flow.id, signal);
       const text = parts.map((part) => part.text).join("\n\n");
       left -= text.length;
       if (left < 0) {

@@ -71,3 +71,19 @@ test("more than may wait are refused, and who goes away makes room", async () =>
     code: "canceled",
   });
 });
+
+test("of what belongs together fewer may wait, and others still may", async () => {
+  const turns = new Turns({ atOnce: 1, waiting: 10, waitingTogether: 2, what: "things" });
+  const a = held();
+  const all = [turns.take("x", never, a.work)];
+  all.push(
+    turns.take("x", never, async () => undefined),
+    turns.take("x", never, async () => undefined),
+  );
+  await expect(turns.take("x", never, async () => undefined)).rejects.toMatchObject({
+    code: "resource_exhausted",
+  });
+  all.push(turns.take("y", never, async () => undefined));
+  a.end();
+  await Promise.all(all);
+});
