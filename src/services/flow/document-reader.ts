@@ -6,12 +6,11 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { AuspexError } from "../../domain/error.ts";
-import type { JsonObject } from "../../domain/payload.ts";
 import type { EngineLog } from "../../engine/engine.ts";
 import { MEMORY_SIGNAL } from "../../engine/protocol.ts";
 import type { ReadAnswer, ReadCall, ReaderSettings } from "./documents/call.ts";
 import { documentType } from "./documents/media-type.ts";
-import type { PartLimits } from "./documents/parts.ts";
+import type { DocumentPart, PartLimits } from "./documents/parts.ts";
 import type { SplitOptions } from "./splitter.ts";
 import { Turns } from "./turns.ts";
 
@@ -20,13 +19,6 @@ export interface DocumentFile {
   /** "" for what the name's extension says. */
   readonly mediaType: string;
   readonly bytes: Uint8Array;
-}
-
-/** A part that passages do not cross: a section, a page, a row. */
-export interface DocumentPart {
-  readonly text: string;
-  /** `heading`, `page` or `row`, as far as there is one. */
-  readonly metadata: JsonObject;
 }
 
 export interface DocumentReader {

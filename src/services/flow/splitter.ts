@@ -3,8 +3,7 @@
  * a paragraph, else of a line, a sentence, a word. Every passage is a piece of the text as it stands.
  */
 
-import type { DocumentPart } from "./document-reader.ts";
-import { tooMuch, trimLines } from "./documents/parts.ts";
+import { type DocumentPart, tooMuch, trimLines } from "./documents/parts.ts";
 
 export interface SplitOptions {
   /** Most characters of a passage, as UTF-16 counts them; at least 2. */

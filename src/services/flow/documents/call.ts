@@ -1,8 +1,7 @@
 /** What main and a reader process say to each other: one call at a time, one answer to each. */
-import type { DocumentPart } from "../document-reader.ts";
 import type { SplitOptions } from "../splitter.ts";
 import type { DocumentType } from "./media-type.ts";
-import type { PartLimits } from "./parts.ts";
+import type { DocumentPart, PartLimits } from "./parts.ts";
 
 export interface ReadCall {
   readonly type: DocumentType;

@@ -1,7 +1,13 @@
 /** The parts of a document as they are found, bounded. */
 import { AuspexError } from "../../../domain/error.ts";
 import type { JsonObject } from "../../../domain/payload.ts";
-import type { DocumentPart } from "../document-reader.ts";
+
+/** A part that passages do not cross: a section, a page, a row. */
+export interface DocumentPart {
+  readonly text: string;
+  /** `heading`, `page` or `row`, as far as there is one. */
+  readonly metadata: JsonObject;
+}
 
 export interface PartLimits {
   /** Of all parts together, in UTF-16 code units as JavaScript counts. */

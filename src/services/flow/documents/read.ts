@@ -1,11 +1,10 @@
 /** A document's parts, of whatever format it is. */
 import { AuspexError } from "../../../domain/error.ts";
-import type { DocumentPart } from "../document-reader.ts";
 import { split } from "../splitter.ts";
 import type { ReadCall } from "./call.ts";
 import { readHtml } from "./html.ts";
 import { readMarkdown } from "./markdown.ts";
-import { Parts } from "./parts.ts";
+import { type DocumentPart, Parts } from "./parts.ts";
 import { readCsv, readJson } from "./table.ts";
 
 /** What a library says of a file can be as long as the file. */
