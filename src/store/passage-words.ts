@@ -22,12 +22,15 @@ export function indexedWords(scope: number, { text, metadata }: Worded): string 
     .join(" ");
 }
 
-/** An FTS5 query for any, or all, of the text's words in any of the scopes; undefined when it has none. */
-export function matchOf(scopes: readonly number[], text: string, need: "any" | "all"): string | undefined {
+/** The words of a question that are looked up, each once. */
+export function queryWords(text: string): readonly string[] {
   const all = [...new Set(wordsOf(text.toLowerCase()))];
   const telling = all.filter((word) => !FUNCTION_WORDS.has(word));
-  const words = (telling.length > 0 ? telling : all).slice(0, QUERY_WORDS_MAX);
-  if (words.length === 0 || scopes.length === 0) return undefined;
+  return (telling.length > 0 ? telling : all).slice(0, QUERY_WORDS_MAX);
+}
+
+/** An FTS5 query for any, or all, of the words in any of the scopes. There is at least one of each. */
+export function matchOf(scopes: readonly number[], words: readonly string[], need: "any" | "all"): string {
   // Letters and digits alone: nothing in them is syntax.
   const join = need === "any" ? " OR " : " AND ";
   return scopes

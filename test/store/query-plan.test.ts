@@ -148,7 +148,8 @@ async function expectIndexed(calls: (run: Run, write: Run) => Promise<void>, rol
       // A subquery's few rows may be walked, and an index from an end that the limit or the filter cuts off.
       const walked = /^SCAN (\w+)$/.exec(detail)?.[1];
       expect(
-        walked === undefined || ["pending", "expired", "claimable", "candidate", "best"].includes(walked),
+        walked === undefined ||
+          ["pending", "expired", "claimable", "candidate", "best", "matches"].includes(walked),
         `${detail} for ${sql}`,
       ).toBe(true);
       expect(detail).not.toMatch(/SCAN (?:prediction|deletion) USING INDEX sqlite_autoindex/);
