@@ -86,6 +86,7 @@ describe("an open server", () => {
 
 test("API keys: the catalogue's name and a shared key are refused", () => {
   expect(complaints({ AUSPEX_API_KEYS: "auspex:0123456789abcdef" })).toHaveLength(1);
+  expect(complaints({ AUSPEX_API_KEYS: "chatflow:0123456789abcdef" })).toHaveLength(1);
   expect(complaints({ AUSPEX_API_KEYS: "a:0123456789abcdef,b:0123456789abcdef" })).toHaveLength(1);
 });
 

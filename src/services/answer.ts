@@ -19,7 +19,7 @@ import { passageMessage } from "./chat-record.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
 import { durationMs } from "./check.ts";
 import { type AnswerIntake, askedHash } from "./flow/answer-intake.ts";
-import { type AnswersInFlight, type Draft, draftHint } from "./flow/answers-in-flight.ts";
+import { type AnswersInFlight, DRAFT_START, type Draft, draftHint } from "./flow/answers-in-flight.ts";
 import type { Hints, Subscription } from "./hints.ts";
 import { type Cancel, readPrediction } from "./prediction-cancel.ts";
 import type { PredictionCreation } from "./prediction-creation.ts";
@@ -154,24 +154,24 @@ export function createAnswerOperations(options: AnswerOptions): AnswerOperations
   ): AsyncGenerator<Followed> {
     let draft: Draft | undefined;
     let hasSources = false;
-    let place = 0;
+    let place = DRAFT_START;
     while (!signal.aborted) {
       // The draft that is followed stays the one, also when the answer is made anew: what was read cannot be unread.
       draft ??= inFlight.draft(id);
-      const ended = !draft || draft.isOver ? await readPrediction(predictions, principal, id) : undefined;
-      const isEnded = ended !== undefined && isTerminal(ended.status);
-      const come = draft ?? (isEnded ? whole(ended) : undefined);
+      const state = !draft || draft.isOver ? await readPrediction(predictions, principal, id) : undefined;
+      const ended = state && isTerminal(state.status) ? state : undefined;
+      const come = draft ?? (ended && whole(ended));
       if (come?.sources && !hasSources) {
         hasSources = true;
         if (come.sources.length > 0)
           yield { kind: "event", event: event("sources", { passages: come.sources.map(passageMessage) }) };
       }
-      while (come && place < come.text.length && !signal.aborted) {
-        const token = come.text.slice(place);
-        place += token.length;
-        yield { kind: "event", event: event("token", token) };
+      for (let next = come?.since(place); come && next && next.text !== ""; next = come.since(place)) {
+        place = next.place;
+        yield { kind: "event", event: event("token", next.text) };
+        if (signal.aborted) return;
       }
-      if (isEnded) {
+      if (ended) {
         yield { kind: "ended", prediction: ended };
         return;
       }
@@ -207,12 +207,13 @@ function event<C extends NonNullable<EventOf["case"]>>(
   return { event: { case: name, value } as EventOf };
 }
 
-/** What one that has ended came to, for who did not follow it. */
-function whole({ output }: Prediction): Pick<Draft, "text" | "sources"> {
+/** What one that has ended came to, for who did not follow it: in one piece. */
+function whole({ output }: Prediction): Pick<Draft, "since" | "sources"> {
   const json = output?.json ?? {};
-  const { text } = json;
+  const text = typeof json.text === "string" ? json.text : "";
   const sources = sourcesOf(json).map((passage) => ({ ...passage, id: 0 }));
-  return { text: typeof text === "string" ? text : "", sources };
+  const end = { block: 0, at: text.length };
+  return { sources, since: ({ at }) => ({ text: text.slice(at), place: end }) };
 }
 
 function requireSucceeded(prediction: Prediction): Prediction {

@@ -186,6 +186,17 @@ describe("an answer", () => {
       const refused = await refusalOf(predictions().createPrediction({ model, input: { question: "x" } }));
       expect(refused.code).toBe(Code.NotFound);
     }
+    const deferred = await predictions().createPrediction({
+      model: "chatflow/unknown",
+      input: { question: "x" },
+      deferResolution: true,
+    });
+    expect(deferred.prediction).toMatchObject({
+      model: "chatflow/unknown",
+      version: 0,
+      status: PredictionStatus.FAILED,
+      error: { code: "not_found" },
+    });
     const other = await refusalOf(
       predictions().createPrediction({
         model: `chatflow/${id}`,

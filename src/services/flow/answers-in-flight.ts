@@ -12,9 +12,25 @@ import { Turns } from "./turns.ts";
 /** The rounds that answers may wait for a place in: with endpoints that stall, later ones would miss their deadline. */
 const ROUNDS = 4;
 
+/** Where in a draft a reader is. */
+export interface DraftPlace {
+  readonly block: number;
+  readonly at: number;
+}
+
+export const DRAFT_START: DraftPlace = { block: 0, at: 0 };
+
+/**
+ * Characters after which a block of text is closed. A reader that follows each word looks at the last block alone, or
+ * long answers would cost the square of their length.
+ */
+const BLOCK_LENGTH = 4096;
+
 /** An answer while it is being made. Grows; changes are hinted at under `draftHint`. */
 export interface Draft {
   readonly text: string;
+  /** What has been said since a reader was there, and where it is then. */
+  since(place: DraftPlace): { readonly text: string; readonly place: DraftPlace };
   /** Once they are known; [] where there are none. */
   readonly sources: readonly ScoredPassage[] | undefined;
   /** Nothing more comes; how it ended is in the prediction. */
@@ -63,16 +79,25 @@ export function createAnswersInFlight(answersMax: number, hints: Hints): Answers
   const turns = new Turns({ atOnce: answersMax, waiting: Number.POSITIVE_INFINITY, what: "answers" });
 
   function draftOf(id: string): DraftWriter {
-    let text = "";
+    const blocks = [""];
     let sources: readonly ScoredPassage[] | undefined;
     let isOver = false;
     /** Half of a character that two pieces share. */
     let held = "";
     const changed = () => hints.emit(draftHint(id));
+    const append = (text: string) => {
+      const last = (blocks.pop() ?? "") + text.toWellFormed();
+      blocks.push(last);
+      if (last.length >= BLOCK_LENGTH) blocks.push("");
+    };
     const draft: DraftWriter = {
       get text() {
-        return text;
+        return blocks.join("");
       },
+      since: ({ block, at }) => ({
+        text: blocks.slice(block).join("").slice(at),
+        place: { block: blocks.length - 1, at: blocks.at(-1)?.length ?? 0 },
+      }),
       get sources() {
         return sources;
       },
@@ -84,7 +109,7 @@ export function createAnswersInFlight(answersMax: number, hints: Hints): Answers
         const whole = held + piece;
         const isSplit = /[\ud800-\udbff]$/.test(whole);
         held = isSplit ? whole.slice(-1) : "";
-        text += (isSplit ? whole.slice(0, -1) : whole).toWellFormed();
+        append(isSplit ? whole.slice(0, -1) : whole);
         changed();
       },
       found(passages) {
@@ -93,7 +118,7 @@ export function createAnswersInFlight(answersMax: number, hints: Hints): Answers
       },
       end() {
         if (isOver) return;
-        text += held.toWellFormed();
+        append(held);
         isOver = true;
         if (drafts.get(id) === draft) drafts.delete(id);
         changed();
