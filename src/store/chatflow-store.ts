@@ -124,7 +124,8 @@ export interface UpsertStore {
   /**
    * Together with the deletions that come with it: of the documents that it replaces, passages whose text is not among
    * the hashes go in the same transaction, so that a server that dies leaves the old document or the new one. Answers
-   * the record, complete with how many those were; undefined when the flow is gone.
+   * the record, complete with how many those were, and with what was there already counted as skipped, also where
+   * another upsert added it meanwhile; undefined when the flow is gone.
    */
   end(args: {
     readonly upsert: Omit<Upsert, "deleted">;

@@ -54,6 +54,7 @@ const insertRow = statement<Omit<PassageRow, "id"> & { upsert: number }>()((plac
       text: place("text"),
       metadata: place("metadata"),
     })
+    .onConflict((on) => on.columns(["scope", "source", "hash", "upsert"]).doNothing())
     .returning("id"),
 );
 
@@ -103,7 +104,7 @@ async function insertPassage(
     text,
     metadata: JSON.stringify(metadata),
   });
-  if (!row) throw new Error("a passage was not written");
+  if (!row) return;
   await tx.run(insertVector, { passage: row.id, vector: bytesOf(vector) });
   await tx.run(insertSigns, { scope, passage: row.id, upsert, signs: signsOf(vector) });
   await tx.run(insertWords, { passage: row.id, words: indexedWords(scope, passage) });
@@ -203,9 +204,17 @@ const doubles = statement<{ upsert: number }>()((place) =>
     ),
 );
 
-/** Deletes an upsert's passages that one which has ended has, too. Answers how many. */
+const countOfUpsert = statement<{ upsert: number }>()((place) =>
+  tables
+    .selectFrom("passage")
+    .select((row) => row.fn.countAll<number>().as("passages"))
+    .where("upsert", "=", place("upsert")),
+);
+
+/** Deletes an upsert's passages that one which has ended has, too. Answers how many are left. */
 export async function deleteDoubles(tx: Transaction, upsert: number): Promise<number> {
-  return deletePassages(tx, await tx.all(doubles, { upsert }));
+  await deletePassages(tx, await tx.all(doubles, { upsert }));
+  return (await tx.get(countOfUpsert, { upsert }))?.passages ?? 0;
 }
 
 const ofSource = statement<ScopeKey & { source: string }>()((place) =>

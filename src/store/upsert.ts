@@ -71,10 +71,10 @@ export const endUpsert = operation("upsert.end", async (tx, { chat_id, replaced,
   if (!running) return undefined;
   const scope = { chatflow_id: running.chatflow_id, chat_id };
   // What another upsert of the same document added at the same time is there already.
-  const doubles = await deleteDoubles(tx, running.number);
+  const added = await deleteDoubles(tx, running.number);
   const deleted = await deleteReplaced(tx, scope, replaced);
-  const { added, skipped } = ended;
-  return tx.get(endRow, { ...ended, deleted, added: added - doubles, skipped: skipped + doubles });
+  const skipped = ended.skipped + ended.added - added;
+  return tx.get(endRow, { ...ended, deleted, added, skipped });
 });
 
 const abandonRow = statement<{ id: string }>()((place) =>

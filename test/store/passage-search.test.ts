@@ -124,6 +124,21 @@ describe("by words", () => {
   });
 });
 
+test("past 20,000 matches the commonest words are left out, but for one that stands alone", async () => {
+  const store = await tempStore();
+  const flow = await createFlow(store);
+  let made = 0;
+  const common = (count: number) =>
+    Array.from({ length: count }, () => aPassage(`common ${++made}`, vectorOf(1)));
+  const ask = (text: string) => search(store, flow.id, { mode: "keyword", text, limit: 5 });
+  await addPassages(store, flow, [aPassage("rare", vectorOf(1)), ...common(19_999)]);
+  expect(await ask("common and rare")).toHaveLength(5);
+  await addPassages(store, flow, common(1));
+  expect(texts(await ask("common and rare"))).toEqual(["rare"]);
+  await addPassages(store, flow, common(1));
+  expect(await ask("common")).toHaveLength(5);
+});
+
 describe("by both", () => {
   test("ranks are fused: the sum of 1 / (60 + place) decides", () => {
     const at = (id: number) => ({ id, score: null });

@@ -49,7 +49,7 @@ describe("an upsert", () => {
     for (const createdAt of [10, 20, 30]) {
       const id = newId();
       await store.upserts.begin({ id, chatflowId: flow.id, principal: "alice", createdAt });
-      const counts = { added: 2, skipped: 3, addedPassages: [{ text: "x", metadata: { source: "a.md" } }] };
+      const counts = { added: 0, skipped: 3, addedPassages: [{ text: "x", metadata: { source: "a.md" } }] };
       const record = await store.upserts.end(ending(id, flow.id, { ...counts, createdAt }));
       expect(record).toEqual({
         id,
@@ -164,6 +164,23 @@ describe("an upsert", () => {
     await store.upserts.abandon(running);
     expect(await found(store, flow.id)).toEqual([other.text, TWO.text, third.text].sort());
     expect(await found(store, flow.id, { chatId: "c1" })).toContain("a passage for one chat");
+  });
+
+  test("has each text of a document once, however often that has it", async () => {
+    const store = await tempStore();
+    const flow = await createFlow(store);
+    const id = newId();
+    await store.upserts.begin({ id, chatflowId: flow.id, principal: "alice", createdAt: 1 });
+    const other = { ...ONE, metadata: { source: "b.md" } };
+    for (const passages of [
+      [ONE, ONE, TWO],
+      [ONE, other],
+    ]) {
+      await store.passages.add({ chatflowId: flow.id, chatId: "", upsertId: id, passages });
+    }
+    expect(await store.passages.count(flow.id)).toBe(3);
+    const record = await store.upserts.end(ending(id, flow.id, { added: 5, skipped: 1 }));
+    expect(record).toMatchObject({ added: 3, skipped: 3 });
   });
 
   test("skips what another one of the same document added at the same time", async () => {

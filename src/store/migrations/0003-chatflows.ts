@@ -130,7 +130,8 @@ create table passage (
   text text not null,
   metadata text not null
 ) strict;
-create index passage_of_source on passage (scope, source, hash);
+-- An upsert has each text of a document once.
+create unique index passage_of_source on passage (scope, source, hash, upsert);
 create index passage_of_upsert on passage (upsert);
 
 -- The signs of the vectors' components, those of a scope side by side: what a search by meaning walks through.
