@@ -120,7 +120,13 @@ export function createServices({
   });
   const answering = createAnswering({ ...common, directory, knowledge, config, mintId });
   const { flows, inFlight, intake } = answering;
-  const runner = createRunner({ ...common, flows, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const runner = createRunner({
+    ...common,
+    flows,
+    onLeft: inFlight.release,
+    leaseMs: config.LEASE,
+    runMaxMs: config.RUN_MAX,
+  });
   const secret = ownSecret(config.JWT_SECRET, config.DATA_DIR);
   const tokens = createTokens({
     secret,

@@ -7,6 +7,7 @@
  * of three. It is written the moment somebody has to be able to find it: when it is finished, or when the wait runs
  * out.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
 import type { Image } from "../domain/image.ts";
 import type { Prediction } from "../domain/prediction.ts";
@@ -37,6 +38,8 @@ export interface RunnerOptions extends RunContext {
   readonly onDeliveries: () => void;
   /** Told once for each prediction that this process settled. */
   readonly onSettled: (prediction: Prediction) => void;
+  /** Told when one does not run here any more, settled or not. */
+  readonly onLeft: (id: string) => void;
 }
 
 /** A prediction that runs before it was written. */
@@ -195,7 +198,10 @@ export function createRunner(options: RunnerOptions): Runner {
         );
       } finally {
         // It may have been claimed again meanwhile, and then this is another one's place.
-        if (running.get(prediction.id) === entry) running.delete(prediction.id);
+        if (running.get(prediction.id) === entry) {
+          running.delete(prediction.id);
+          options.onLeft(prediction.id);
+        }
         prepared();
         resolve();
       }
@@ -371,7 +377,7 @@ export function createRunner(options: RunnerOptions): Runner {
       await stopPulling();
       const all = Promise.all([...running.values()].map((entry) => entry.done));
       const grace = new AbortController();
-      await Promise.race([all, timeout(graceMs, grace.signal)]);
+      await Promise.race([all, delay(graceMs, undefined, { signal: grace.signal }).catch(() => {})]);
       grace.abort();
     },
     async close() {
@@ -383,14 +389,4 @@ export function createRunner(options: RunnerOptions): Runner {
       await Promise.all([...running.values()].map((entry) => entry.done));
     },
   };
-}
-
-function timeout(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const id = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(id);
-      resolve();
-    });
-  });
 }

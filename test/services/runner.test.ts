@@ -61,6 +61,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
     deliveriesFor: () => [],
     onDeliveries: ignore,
     onSettled: ignore,
+    onLeft: ignore,
     log: { info: ignore, warn: ignore, error: ignore },
   });
   const self: Bench = {

@@ -197,10 +197,7 @@ export function createFlowRunner(options: FlowRunnerOptions): FlowRunner {
       clearTimeout(timer);
       joint.release();
       work.draft?.end();
-      if (running.get(prediction.id) === work) {
-        running.delete(prediction.id);
-        inFlight.release(prediction.id);
-      }
+      if (running.get(prediction.id) === work) running.delete(prediction.id);
     }
   }
 
