@@ -8,7 +8,7 @@ import type { Operations } from "./call.ts";
 import { chatMessageMessage, leadMessage, ratingMessage, ratingName } from "./chat-record.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
 import { timestampUs } from "./check.ts";
-import { decodeNumberToken, decodePageToken, encodePageToken } from "./page-token.ts";
+import { decodeNumberToken, decodePageToken, pageOf } from "./page-token.ts";
 import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
@@ -70,11 +70,10 @@ export function createChatMessageOperations(options: ChatMessageOptions): Part {
         // One more than the page tells whether there is another page.
         limit: size + 1,
       });
-      const page = found.slice(0, size);
-      const last = found.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(found, size, ({ position }) => position);
       return {
         messages: page.map(({ message, rating }) => chatMessageMessage(message, rating)),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: String(last.position) }) : "",
+        nextPageToken,
       };
     },
 
@@ -106,11 +105,10 @@ export function createChatMessageOperations(options: ChatMessageOptions): Part {
         after: decodePageToken(pageToken)?.key,
         limit: size + 1,
       });
-      const page = found.slice(0, size);
-      const last = found.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(found, size, ({ id }) => id);
       return {
         ratings: page.map(ratingMessage),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: last.id }) : "",
+        nextPageToken,
       };
     },
 
@@ -130,11 +128,10 @@ export function createChatMessageOperations(options: ChatMessageOptions): Part {
       const size = request.pageSize || PAGE_SIZE_DEFAULT;
       const after = decodePageToken(request.pageToken)?.key;
       const found = await chats.listLeads({ chatflowId: flow.id, after, limit: size + 1 });
-      const page = found.slice(0, size);
-      const last = found.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(found, size, ({ id }) => id);
       return {
         leads: page.map(leadMessage),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: last.id }) : "",
+        nextPageToken,
       };
     },
   };

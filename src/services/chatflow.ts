@@ -10,7 +10,7 @@ import { type ChatflowAccess, unknownChatflow } from "./chatflow-access.ts";
 import { checkDefinition, type DefinitionContext } from "./chatflow-definition.ts";
 import { chatflowMessage, definitionFromMessage, keyMessage } from "./chatflow-message.ts";
 import { flowKeyHash, mintFlowKey } from "./flow-key.ts";
-import { decodePageToken, encodePageToken } from "./page-token.ts";
+import { decodePageToken, pageOf } from "./page-token.ts";
 import { validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
@@ -90,11 +90,10 @@ export function createChatflowOperations(options: ChatflowOptions): Part {
       const before = decodePageToken(request.pageToken)?.key;
       // One more than the page tells whether there is another page.
       const found = await flows.list({ principal: principal.name, before, limit: size + 1 });
-      const page = found.slice(0, size);
-      const last = found.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(found, size, ({ id }) => id, "before");
       return {
         chatflows: await Promise.all(page.map(message)),
-        nextPageToken: last ? encodePageToken({ direction: "before", key: last.id }) : "",
+        nextPageToken,
       };
     },
 

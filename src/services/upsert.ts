@@ -7,7 +7,7 @@ import type { Operations } from "./call.ts";
 import { upsertMessage } from "./chat-record.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
 import { timestampUs } from "./check.ts";
-import { decodePageToken, encodePageToken } from "./page-token.ts";
+import { decodePageToken, pageOf } from "./page-token.ts";
 import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
@@ -36,11 +36,10 @@ export function createUpsertOperations({ upserts, access, limits }: UpsertOption
         // One more than the page tells whether there is another page.
         limit: size + 1,
       });
-      const page = found.slice(0, size);
-      const last = found.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(found, size, ({ id }) => id);
       return {
         upserts: page.map(upsertMessage),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: last.id }) : "",
+        nextPageToken,
       };
     },
 
