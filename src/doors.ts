@@ -12,7 +12,7 @@ import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
 import { startGrpc } from "./transports/grpc.ts";
 import { startHttp } from "./transports/http.ts";
 
-const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction, studio];
+export const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction, studio];
 
 /** What has not ended by the end of the drain is told so, before its connection is cut. */
 const LAST_WORDS_MS = 500;

@@ -59,6 +59,7 @@ export async function openScene(settings: Readonly<Record<string, string>> = {})
       API_KEYS: `${OWNER}:${OWNER_KEY},zeta:${OTHER_KEY}`,
       ACCOUNTS_FILE: file,
       JWT_SECRET,
+      EGRESS_ALLOW: "127.0.0.1",
       FEATURE_EXTRACTOR: "auspex/mobilenet-tiny",
       ...settings,
     },
@@ -112,9 +113,11 @@ export function asIfOf(things: Things, { nothing }: Pick<Scene, "nothing">, said
 /** Ids of the owner's that were told though nobody had named them in the request. */
 export function leaked(things: Things, request: string, said: string): readonly string[] {
   const numbers = new Set(["dataset", "label", "example"]);
+  // Whoever has the one has the other: it is the same number, written otherwise.
+  const known = request.includes(things.deletionId) ? `${request} ${things.deletion}` : request;
   return NAMES.filter((name) => !numbers.has(name) && name !== "file")
     .map((name) => things[name])
-    .filter((id) => said.includes(id) && !request.includes(id));
+    .filter((id) => said.includes(id) && !known.includes(id));
 }
 
 export function median(values: readonly number[]): number {

@@ -76,10 +76,6 @@ export const RPCS: Readonly<Record<string, RpcRow>> = {
   "ModelService.GetModel": principal(({ model }) => ({ name: model })),
   "ModelService.ListModelVersions": principal(({ model }) => ({ model })),
   "ModelService.GetModelVersion": principal(({ model }) => ({ model, version: 1 })),
-  "ModelService.PublishModelVersion": principal(({ model }) => ({
-    model,
-    files: { "auspex.json": Buffer.from('{"task":"tensor"}').toString("base64") },
-  })),
   "ModelService.SetModelAlias": principal(({ model }) => ({ alias: "an-alias", model })),
   "ModelService.ListModelAliases": principal(() => ({})),
   "ModelService.DeleteModelAlias": ending(({ alias }) => ({ alias })),
@@ -187,4 +183,9 @@ export const RPCS: Readonly<Record<string, RpcRow>> = {
   "ChatflowService.DeleteUpserts": ending(({ upsert }) => ({ ids: [upsert], deletePassages: true })),
   "ChatflowService.DeleteChatflowKey": ending(({ chatflow, key }) => ({ chatflowId: chatflow, keyId: key })),
   "ChatflowService.DeleteChatflow": ending(({ chatflow }) => ({ id: chatflow })),
+  // Whoever owns the name makes a model of it, so that it is nobody's no more.
+  "ModelService.PublishModelVersion": principal(({ model }) => ({
+    model,
+    files: { "auspex.json": Buffer.from('{"task":"tensor"}').toString("base64") },
+  })),
 };

@@ -6,52 +6,45 @@ import { randomUUID } from "node:crypto";
 import { AccountService } from "../../gen/auspex/v1/account_pb.ts";
 import { ChatflowService, RatingValue } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { DatasetType, DeletionState } from "../../gen/auspex/v1/dataset_pb.ts";
-import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
+import { ImageService, ImageState } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
+import { base32OfUuid } from "../../src/domain/id.ts";
 import { clientOf, type TestServer, until } from "../harness.ts";
 import { drawPicture, zipOfShapes } from "../pictures.ts";
+import { serveFiles } from "../server/einstein-vision/client.ts";
 import { start, succeeded, trainingClients, upload } from "../training-client.ts";
 
-/** Texts, as they stand in paths; whoever wants a number makes one of it. */
-export interface Things {
-  readonly prediction: string;
-  readonly image: string;
-  readonly dataset: string;
-  readonly label: string;
-  readonly example: string;
-  /** Of another dataset. */
-  readonly deletion: string;
-  /** `owner/name`, trained. */
-  readonly model: string;
-  /** The same by its outside id. */
-  readonly modelId: string;
-  readonly training: string;
-  readonly alias: string;
-  readonly chatflow: string;
-  readonly key: string;
-  readonly upsert: string;
-  readonly message: string;
-  readonly rating: string;
-  readonly chat: string;
-  readonly file: string;
-  readonly refreshToken: string;
-}
-
+/** Of what there is one. */
 export const NAMES = [
-  ...([
-    "prediction",
-    "image",
-    "dataset",
-    "label",
-    "example",
-    "deletion",
-    "model",
-    "modelId",
-    "training",
-  ] as const),
-  ...(["alias", "chatflow", "key", "upsert", "message", "rating", "chat", "file", "refreshToken"] as const),
-];
+  "prediction",
+  "image",
+  // An image as well, fetched from a URL.
+  "imported",
+  "dataset",
+  "label",
+  "example",
+  // Of another dataset; then the same by its outside id.
+  "deletion",
+  "deletionId",
+  // `owner/name`, trained; then the same by its outside id.
+  "model",
+  "modelId",
+  "training",
+  "alias",
+  "chatflow",
+  "key",
+  "upsert",
+  "laterUpsert",
+  "message",
+  "rating",
+  "chat",
+  "file",
+  "refreshToken",
+] as const;
+
+/** Ids and names by what they are of. Texts, as they stand in paths; whoever wants a number makes one of it. */
+export type Things = Readonly<Record<(typeof NAMES)[number], string>>;
 
 export const definition = {
   generator: { case: "extractive", value: {} },
@@ -83,7 +76,14 @@ export async function makeThings(server: TestServer, key: string, assertion: str
     return now?.state === DeletionState.SUCCEEDED;
   });
   const training = await succeeded(clients, (await start(clients, dataset, { epochs: 1 })).id);
-  const { image } = await clientOf(server, "grpc", ImageService, key).uploadImage({ data: picture });
+  const images = clientOf(server, "grpc", ImageService, key);
+  const { image } = await images.uploadImage({ data: picture });
+  await using files = await serveFiles({ "/ring.jpg": [picture, "image/jpeg"] });
+  const { image: imported } = await images.importImage({ url: `${files.url}/ring.jpg` });
+  await until(async () => {
+    const { image: now } = await images.getImage({ id: present(imported).id });
+    return now?.state === ImageState.READY;
+  });
   const predictions = clientOf(server, "grpc", PredictionService, key);
   const ask = { model: BASE_MODEL, input: { image: present(image).id }, wait: { seconds: 30n } };
   const { prediction } = await predictions.createPrediction(ask);
@@ -98,10 +98,12 @@ export async function makeThings(server: TestServer, key: string, assertion: str
     ...(await makeChat(server, key)),
     prediction: present(prediction).id,
     image: present(image).id,
+    imported: present(imported).id,
     dataset: String(dataset),
     label: String(present(present(example).label).id),
     example: String(present(example).id),
     deletion: present(deletion).id,
+    deletionId: base32OfUuid(present(deletion).id),
     model: training.model,
     modelId: training.modelId,
     training: training.id,
@@ -118,6 +120,10 @@ async function makeChat(server: TestServer, key: string) {
   const { key: flowKey } = await flows.createChatflowKey({ chatflowId, name: "kept" });
   const document = { name: "facts.txt", content: Buffer.from("The gate of the garden is green.") };
   const { result } = await flows.upsertDocuments({ chatflowId, documents: [document] });
+  const { result: later } = await flows.upsertDocuments({
+    chatflowId,
+    documents: [{ name: "later.txt", content: Buffer.from("The bench in the garden is old.") }],
+  });
   const chat = `chat-${randomUUID()}`;
   const { answer } = await flows.createAnswer({
     chatflowId,
@@ -131,6 +137,7 @@ async function makeChat(server: TestServer, key: string) {
     chatflow: chatflowId,
     key: present(flowKey).id,
     upsert: present(result).id,
+    laterUpsert: present(later).id,
     message: said.messageId,
     rating: present(rating).id,
     chat,
@@ -145,9 +152,10 @@ export function nothingLike(things: Things): Things {
     /^[0-9a-f-]{36}$/.test(id)
       ? `${id.slice(0, 24)}${randomUUID().slice(24)}`
       : `${id.slice(0, 5)}${middle(id.slice(5, -5))}${id.slice(-5)}`;
-  const ids = Object.fromEntries(NAMES.map((name) => [name, like(things[name])]));
+  const ids = Object.fromEntries(NAMES.map((name) => [name, like(things[name])])) as Things;
   return {
-    ...(ids as unknown as Things),
+    ...ids,
+    deletionId: base32OfUuid(ids.deletion),
     dataset: "999991",
     label: "999992",
     example: "999993",
