@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { coveragePage } from "./coverage.ts";
 import { faultsPage } from "./faults.ts";
+import { limitsPage } from "./limits.ts";
 
 const DOCS = join(import.meta.dirname, "..", "docs");
 
 const PAGES: Readonly<Record<string, () => string | Promise<string>>> = {
   "coverage.md": coveragePage,
   "faults.md": faultsPage,
+  "limits.md": limitsPage,
 };
 
 /** "" when all are as the code says. */
