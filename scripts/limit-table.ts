@@ -19,6 +19,7 @@ export interface EdgeRow extends LimitRow {
 const SAME_AS_PREDICTION = "As for a prediction.";
 const NAMES = "Longer than any name that a person gives.";
 const TYPED = "Longer than any that is registered.";
+const WHY_RATE = "Outside of it a head learns nothing, or forgets what it has learnt.";
 const SHOWN = "What a chat window shows at once.";
 
 /**
@@ -63,6 +64,8 @@ export const REQUEST_LIMITS: Readonly<Record<string, LimitRow>> = {
     of: "characters of a page's token",
     why: "Several times the longest of ours.",
   },
+  "services/account-checks.ts VALID_FOR_MS.min": { of: "ms that an access token is good for, at least" },
+  "services/account-checks.ts VALID_FOR_MS.max": { of: "ms that an access token is good for" },
   "services/token.ts TOKEN_LENGTH_MAX": { of: "characters of a token or an assertion" },
   "services/training-checks.ts PARAMS_LENGTH_MAX": {
     of: "characters of a training's params",
@@ -70,6 +73,11 @@ export const REQUEST_LIMITS: Readonly<Record<string, LimitRow>> = {
   },
   "services/training-checks.ts EPOCH_PAGE_SIZE_MAX": { of: "epochs of a page" },
   "domain/training.ts EPOCHS_MAX": { of: "epochs of a training", why: "It ends by itself long before." },
+  "domain/training.ts LEARNING_RATE.min": {
+    of: "(no unit) a training's learning rate, at least",
+    why: WHY_RATE,
+  },
+  "domain/training.ts LEARNING_RATE.max": { of: "(no unit) a training's learning rate", why: WHY_RATE },
   "domain/dataset.ts NAME_LENGTH_MAX": { of: "characters of a dataset's name" },
   "domain/dataset.ts LABELS_MAX": { of: "labels of a dataset" },
   "services/answer-checks.ts DEADLINE_MAX_MS": { of: "ms of an answer's deadline" },
@@ -117,6 +125,22 @@ export const REQUEST_LIMITS: Readonly<Record<string, LimitRow>> = {
   "services/chatflow-definition.ts PASSAGES_MAX": {
     of: "passages that a retriever finds",
     why: "All of them are sent with the question.",
+  },
+  "services/chatflow-definition.ts CHUNK_SIZE.min": {
+    of: "characters of a passage, at least",
+    why: "A sentence; less cannot be found by what it says.",
+  },
+  "services/chatflow-definition.ts CHUNK_SIZE.max": {
+    of: "characters of a passage",
+    why: "Several times what a model of embeddings reads.",
+  },
+  "services/chatflow-definition.ts PERIOD_MS.min": {
+    of: "ms of a flow's rate limit, at least",
+    why: "Shorter ones are told in questions a second.",
+  },
+  "services/chatflow-definition.ts PERIOD_MS.max": {
+    of: "ms of a flow's rate limit",
+    why: "A day; it is kept in memory.",
   },
   "services/chatflow-definition.ts LABELS_MAX": {
     of: "labels of a picture that join a question",

@@ -4,7 +4,7 @@ import { NO_LIMITS, REQUEST_LIMITS, SETTING_LIMITS } from "./limit-table.ts";
 import { sourceConstants } from "./source-constants.ts";
 import { type TestName, testNames } from "./test-names.ts";
 
-const number = (value: number) => value.toLocaleString("en-US");
+const number = (value: number) => value.toLocaleString("en-US", { maximumSignificantDigits: 15 });
 /** A table's text must not end its cell. */
 const row = (...cells: readonly string[]) =>
   `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;

@@ -14,6 +14,9 @@ export interface SourceConstant {
 
 /** A number, or a product, power, sum or difference of numbers and of constants of the same file. */
 const CONSTANT = /^(?:export )?const ([A-Z][A-Z0-9_]*)(?:: number)? = ([\w .+*/()-]+?)(?: as const)?;$/;
+/** Both ends of a range; they are `NAME.min` and `NAME.max`. */
+const RANGE =
+  /^(?:export )?const ([A-Z][A-Z0-9_]*) = \{ min: ([\w .+*/()-]+), max: ([\w .+*/()-]+)(?:, \w+: [\w.]+)* \}(?: as const)?;$/;
 const BOUND = /_MAX(?:_MS|_S|_US)?$|_TIMEOUT_MS$|^[A-Z_]+_AHEAD_MAX_S$/;
 
 /** All constants whose names say that they are a bound, in the order of files and lines. */
@@ -28,6 +31,14 @@ export function sourceConstants(): readonly SourceConstant[] {
 function constantsOf(file: string, lines: readonly string[]): SourceConstant[] {
   const values = new Map<string, number>();
   return lines.flatMap((line, at) => {
+    const [, range, min = "", max = ""] = RANGE.exec(line) ?? [];
+    if (range !== undefined) {
+      return Object.entries({ min, max }).flatMap(([end, expression]) => {
+        const value = evaluate(expression, values);
+        const reason = commentAbove(lines, at);
+        return value === undefined ? [] : [{ key: `${file} ${range}.${end}`, file, value, reason }];
+      });
+    }
     const [, name = "", expression = ""] = CONSTANT.exec(line) ?? [];
     const value = evaluate(expression, values);
     if (value === undefined) return [];

@@ -6,7 +6,7 @@ export interface Edge {
   readonly rpc: string;
   /** As the refusal calls it. */
   readonly field: string;
-  /** The smallest step by which the limit is passed; 1 unless given. */
+  /** The smallest step by which the limit is passed; 1 unless given, below 0 for the lower end of a range. */
   readonly step?: number;
   readonly request: (n: number, flow: string) => Request;
 }
@@ -69,6 +69,18 @@ const openai = (field: string, given: (n: number) => Request): Edge => ({
     definition: { openai: { baseUrl: "https://models.example/v1", model: "m", ...given(n) } },
   }),
 });
+const validFor: Edge = {
+  rpc: "AccountService.CreateToken",
+  field: "valid_for",
+  request: (n) => ({ refreshToken: "x", validFor: seconds(n) }),
+};
+const learningRate = training("options.learning_rate", (n) => ({ options: { learningRate: n } }));
+const chunkSize = definition("retriever.chunk_size", (n) => ({
+  retriever: { chunkSize: n, chunkOverlap: 0 },
+}));
+const period = definition("rate_limit.period", (n) => ({
+  rateLimit: { questions: 1, period: seconds(n) },
+}));
 const lead = (field: string, of: (n: number) => Request) =>
   ofFlow("CreateLead", field, (n) => ({ chatId: "c", email: "a@example.org", ...of(n) }));
 const upsert = (field: string, of: (n: number) => Request) =>
@@ -126,6 +138,8 @@ export const EDGES: Readonly<Record<string, Edge>> = {
     field: "token",
     request: (n) => ({ token: text(n) }),
   },
+  "services/account-checks.ts VALID_FOR_MS.min": { ...validFor, step: -1 },
+  "services/account-checks.ts VALID_FOR_MS.max": validFor,
   "services/training-checks.ts PARAMS_LENGTH_MAX": training("params", (n) => ({ params: text(n) })),
   "services/training-checks.ts EPOCH_PAGE_SIZE_MAX": {
     rpc: "TrainingService.ListLearningCurve",
@@ -133,6 +147,8 @@ export const EDGES: Readonly<Record<string, Edge>> = {
     request: (n) => ({ model: "nobody/nothing", pageSize: n }),
   },
   "domain/training.ts EPOCHS_MAX": training("options.epochs", (n) => ({ options: { epochs: n } })),
+  "domain/training.ts LEARNING_RATE.min": { ...learningRate, step: -1e-9 },
+  "domain/training.ts LEARNING_RATE.max": { ...learningRate, step: 1e-3 },
   "domain/dataset.ts NAME_LENGTH_MAX": dataset("name", (n) => ({ name: text(n) })),
   "domain/dataset.ts LABELS_MAX": dataset("labels", (n) => ({ labels: Object.keys(named(n, 0)) })),
   "services/answer-checks.ts DEADLINE_MAX_MS": ofFlow("CreateAnswer", "deadline", (n) => ({
@@ -184,6 +200,10 @@ export const EDGES: Readonly<Record<string, Edge>> = {
   })),
   [`${DEFINITION} WINDOW_MAX`]: definition("memory.window", (n) => ({ memory: { window: n } })),
   [`${DEFINITION} PASSAGES_MAX`]: definition("retriever.top_k", (n) => ({ retriever: { topK: n } })),
+  [`${DEFINITION} CHUNK_SIZE.min`]: { ...chunkSize, step: -1 },
+  [`${DEFINITION} CHUNK_SIZE.max`]: chunkSize,
+  [`${DEFINITION} PERIOD_MS.min`]: { ...period, step: -1 },
+  [`${DEFINITION} PERIOD_MS.max`]: period,
   [`${DEFINITION} LABELS_MAX`]: definition("picture.top_k", (n) => ({
     picture: { model: "auspex/mobilenet-tiny", topK: n },
   })),
