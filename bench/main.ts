@@ -26,12 +26,14 @@ Exits with 1 when a goal is missed.
   --rounds <n>         rounds per target, taken in turn (default 5)
   --json <file>        writes the figures there too
   --soak               no rows, but 200 loads and unloads and ten minutes of pictures: does memory stay flat?
+                       And 1,000 kills under load: is anything lost? An hour and a half in all
   --help
 
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
 
 const SOAK = { cycles: 200, minutes: 10 } as const;
+const KILLS = 1000;
 
 class UsageError extends Error {}
 
@@ -111,7 +113,9 @@ async function main(): Promise<void> {
   };
   if (soak) {
     const { soakMemory } = await import("./soak/memory.ts");
-    if (!(await soakMemory({ ...SOAK, progress }))) process.exitCode = 1;
+    const { soakKills } = await import("./soak/kills.ts");
+    const isFlat = await soakMemory({ ...SOAK, progress });
+    if (!(await soakKills(KILLS, progress)) || !isFlat) process.exitCode = 1;
     return;
   }
   const report: Record<string, unknown>[] = [];

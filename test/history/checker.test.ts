@@ -12,7 +12,7 @@ const found = ({ violations }: Pick<Verdict, "violations">) =>
 
 /** Kills the server, does something to the row of a prediction that somebody was told has succeeded, starts it again. */
 async function plant(r: Run, sql: string): Promise<string> {
-  await r.told(120);
+  await r.toldMore(120);
   const settled = () =>
     r.history.events.find((event) => event.kind === "told" && event.seen.status === "succeeded");
   const event = settled();

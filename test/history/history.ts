@@ -109,6 +109,8 @@ export type Event = Told | StreamEnded | Answered | Refused | Probed | Delivered
 
 export interface History {
   readonly events: readonly Event[];
+  /** Of the predictions that somebody was told of. */
+  readonly ids: ReadonlySet<string>;
   record(event: Event): void;
   /** Milliseconds. */
   now(): number;
@@ -118,10 +120,15 @@ export interface History {
 
 export function createHistory(): History {
   const events: Event[] = [];
+  const ids = new Set<string>();
   let streams = 0;
   return {
     events,
-    record: (event) => events.push(event),
+    ids,
+    record(event) {
+      events.push(event);
+      if (event.kind === "told") ids.add(event.seen.id);
+    },
     now: () => performance.now(),
     nextStream: () => ++streams,
   };

@@ -45,8 +45,8 @@ export interface Run {
   readonly history: History;
   /** As it stands now. */
   readonly server: TestServer;
-  /** Resolves once so many predictions have been told of in all. */
-  told(count: number): Promise<void>;
+  /** Resolves once so many more predictions have been told of. */
+  toldMore(count: number): Promise<void>;
   /** Starts the server again on the same data folder; it must be down. */
   restart(): Promise<TestServer>;
 }
@@ -120,8 +120,9 @@ async function makeHistory(
       get server() {
         return target.server;
       },
-      async told(count) {
-        await until(() => idsOf(history.events).size >= count);
+      async toldMore(count) {
+        const enough = history.ids.size + count;
+        await until(() => history.ids.size >= enough);
       },
       async restart() {
         target.server = await start();
@@ -143,10 +144,6 @@ function actorsOf(scene: Scene, count: number): readonly Actor[] {
     einsteinVisionActor(scene, "einstein-vision"),
     einsteinPredictionActor(scene, "einstein-prediction", "any secret does where nobody asks who signed"),
   ];
-}
-
-function idsOf(events: readonly Event[]): Set<string> {
-  return new Set(events.flatMap((event) => (event.kind === "told" ? [event.seen.id] : [])));
 }
 
 /** What a quiet server answers to each input, one at a time. */
@@ -229,8 +226,7 @@ async function receiveWebhooks(history: History): Promise<Server> {
 }
 
 /** Until all that clients were told of has ended, or it is plain that it does not. */
-async function settle(server: TestServer, { events }: History): Promise<FinalState> {
-  const ids = idsOf(events);
+async function settle(server: TestServer, { ids }: History): Promise<FinalState> {
   const latest = performance.now() + SETTLE_MS;
   for (;;) {
     const final = await readFinalState(server, ids);
