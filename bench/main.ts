@@ -114,8 +114,13 @@ async function main(): Promise<void> {
   if (soak) {
     const { soakMemory } = await import("./soak/memory.ts");
     const { soakKills } = await import("./soak/kills.ts");
-    const isFlat = await soakMemory({ ...SOAK, progress });
-    if (!(await soakKills(KILLS, progress)) || !isFlat) process.exitCode = 1;
+    const { soakHostile } = await import("./soak/hostile.ts");
+    const passed = [
+      await soakMemory({ ...SOAK, progress }),
+      await soakHostile(SOAK.minutes, progress),
+      await soakKills(KILLS, progress),
+    ];
+    if (!passed.every(Boolean)) process.exitCode = 1;
     return;
   }
   const report: Record<string, unknown>[] = [];
