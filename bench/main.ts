@@ -25,8 +25,8 @@ Exits with 1 when a goal is missed.
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 5)
   --json <file>        writes the figures there too
-  --soak               no rows, but 200 loads and unloads and ten minutes of pictures: does memory stay flat?
-                       And 1,000 kills under load: is anything lost? An hour and a half in all
+  --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
+                       callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
   --help
 
 Rows:

@@ -4,6 +4,7 @@ import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import { createServices } from "./services/create-services.ts";
 import type { Store } from "./store/store.ts";
+import { createByteBudget } from "./transports/byte-budget.ts";
 import type { Dialect } from "./transports/dialect.ts";
 import { einsteinPrediction } from "./transports/dialects/einstein-prediction.ts";
 import { einsteinVision } from "./transports/dialects/einstein-vision.ts";
@@ -37,8 +38,9 @@ export async function openDoors({ config, log, store, engine }: DoorsOptions): P
     log,
   });
   const dialects = DIALECTS.filter(({ name }) => config.DIALECTS.some((served) => served === name));
-  const grpc = await startGrpc({ services, config, log });
-  const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects });
+  const budget = createByteBudget(config.MAX_BYTES_IN_FLIGHT);
+  const grpc = await startGrpc({ services, config, log, budget });
+  const http = await startHttp({ services, config, log, budget, grpcPort: grpc.port, dialects });
   services.start();
   return {
     httpPort: http.port,

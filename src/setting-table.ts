@@ -210,11 +210,40 @@ export const SETTINGS = {
     shown: "50MiB",
     help: "one request on any transport, after decompression",
   },
+  MAX_BYTES_IN_FLIGHT: {
+    default: 0,
+    parse: size(4096, 1024 * GIB),
+    shown: "512MiB",
+    help: "bodies of all requests that are in memory at once, packed and unpacked; past it requests are refused (bounds memory; at least, and by default at least, four times AUSPEX_MAX_BODY_BYTES)",
+  },
   MAX_HEADER_BYTES: {
     default: 16 * 1024,
     parse: size(1024, 1024 ** 2),
     shown: "16KiB",
-    help: "request headers together over HTTP (over gRPC 64 KiB, which is Node's own limit)",
+    help: "request headers together, on both ports",
+  },
+  MAX_CONNECTIONS: {
+    default: 20_000,
+    parse: integer(1, 1_000_000),
+    help: "connections to each port at once; further ones are closed (an idle one costs some 30 KiB)",
+  },
+  REQUEST_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a request that has not arrived whole by then is refused (the largest body needs 3.5 Mbit/s)",
+  },
+  ANSWER_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a caller that takes nothing of what waits for it for this long is cut off; a watch can be resumed",
+  },
+  IDLE_TIMEOUT: {
+    default: 600_000,
+    parse: duration(100, DAY_MS),
+    shown: "10m",
+    help: "a gRPC connection without calls is closed after this (clients connect anew by themselves)",
   },
   MAX_EXAMPLE_BYTES: {
     default: 5 * 1024 ** 2,

@@ -8,10 +8,16 @@ import {
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
+import { AuspexError } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
-import { type Binding, bindings, serviceNames } from "./binding.ts";
+import { bearerToken } from "./bearer.ts";
+import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
+import { type Intake, takeIn } from "./grpc-intake.ts";
+import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
+import { http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -27,6 +33,7 @@ export interface GrpcOptions {
   readonly services: Services;
   readonly config: Config;
   readonly log: Logger;
+  readonly budget: ByteBudget;
 }
 
 /** A connection without traffic is tried after this; one whose peer is gone without a word is closed 20 s later. */
@@ -34,12 +41,16 @@ const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 
 /** @throws Error with code EADDRINUSE when the port is taken */
-export async function startGrpc({ services, config, log }: GrpcOptions): Promise<GrpcListener> {
+export async function startGrpc({ services, config, log, budget }: GrpcOptions): Promise<GrpcListener> {
   const server = new Server(serverOptions(config));
+  limitSessions(server, config);
   const bound = bindings(services);
   addServices(server, bound, { services, log });
   const drainStandardServices = addStandardServices(server, bound, services.health);
   const port = await bindPort(server, config);
+  const patience = createPatience(config);
+  const intake = intakeOf(bound, { services, config, budget });
+  guard(server, { intake, patience, connectionsMax: config.MAX_CONNECTIONS });
   if (!config.tls && !isLoopback(config.HOST)) {
     log.warn({ host: config.HOST, port }, "gRPC is served without TLS where others can listen in");
   }
@@ -51,6 +62,7 @@ export async function startGrpc({ services, config, log }: GrpcOptions): Promise
       // not: without channelz it loses sight of the connections.)
       server.drain(address(config.HOST, port), graceMs);
       await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      patience.stop();
     },
   };
 }
@@ -59,11 +71,48 @@ function serverOptions(config: Config): ServerOptions {
   return {
     // After decompression too: grpc-js stops inflating at the same number.
     "grpc.max_receive_message_length": config.MAX_BODY_BYTES,
-    "grpc.max_concurrent_streams": config.MAX_STREAMS,
+    "grpc.max_connection_idle_ms": config.IDLE_TIMEOUT,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
     // Its bookkeeping costs on every call, and /metrics has what we show.
     "grpc.enable_channelz": 0,
+  };
+}
+
+interface Guards {
+  readonly intake: Intake;
+  readonly patience: Patience;
+  readonly connectionsMax: number;
+}
+
+/** Holds every connection and call to the limits that grpc-js does not know. */
+function guard(server: Server, { intake, patience, connectionsMax }: Guards): void {
+  for (const http2Server of http2ServersOf(server)) {
+    http2Server.maxConnections = connectionsMax;
+    http2Server.on("session", limitControlFrames);
+    // Before grpc-js's own listener, so that what is refused never gets there.
+    http2Server.prependListener("stream", (stream, headers) => {
+      patience.watch(stream);
+      takeIn(stream, headers, intake);
+    });
+  }
+}
+
+function intakeOf(
+  bound: readonly Binding[],
+  { services, config, budget }: Pick<GrpcOptions, "services" | "config" | "budget">,
+): Intake {
+  const methods = new Map(bound.map(({ method }) => [methodPath(method), method]));
+  return {
+    budget,
+    maxBytes: config.MAX_BODY_BYTES,
+    async authenticate(path, authorization) {
+      const method = methods.get(path);
+      if (method === undefined || isPublic(method)) {
+        throw new AuspexError("resource_exhausted", `${path} takes no message of that size`);
+      }
+      await callerOf(services, method, bearerToken(authorization));
+    },
   };
 }
 
@@ -77,7 +126,7 @@ function addServices(server: Server, bound: readonly Binding[], deps: CallDeps):
       const { method } = binding;
       if (method.parent.typeName !== name) continue;
       definition[method.name] = {
-        path: `/${name}/${method.name}`,
+        path: methodPath(method),
         requestStream: false,
         responseStream: binding.kind === "server_streaming",
         // Bytes pass through: messages are read and written where a failure can be told apart; see grpc-call.ts.
