@@ -13,7 +13,7 @@ import {
   createContextKey,
   type HandlerContext,
 } from "@connectrpc/connect";
-import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import type { Compression, UniversalHandler } from "@connectrpc/connect/protocol";
 import {
   compressionGzip,
   universalRequestFromNodeRequest,
@@ -28,7 +28,7 @@ import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
 import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } from "./binding.ts";
-import type { ByteBudget, ByteShare } from "./byte-budget.ts";
+import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
 import { allowOrigins } from "./cors.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
@@ -44,6 +44,16 @@ export interface ConnectDeps {
 
 /** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/**
+ * Bodies are unpacked before the library sees them; what it unpacks itself are messages in the URL of a GET, which are
+ * an id or a page's place.
+ */
+const GZIP: Compression = {
+  name: compressionGzip.name,
+  compress: compressionGzip.compress,
+  decompress: (bytes, max) => compressionGzip.decompress(bytes, Math.min(max, SMALL_BODY_BYTES)),
+};
 
 /** Bytes of a body that nobody vouches for: a token is 8 KiB at most. */
 const PUBLIC_BODY_MAX = 64 * 1024;
@@ -68,7 +78,7 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
   const router = createConnectRouter({
     grpc: false,
     // No Brotli: Node compresses at its highest level, seconds for a picture, on the threads that files need too.
-    acceptCompression: [compressionGzip],
+    acceptCompression: [GZIP],
     // Before and after decompression.
     readMaxBytes: deps.config.MAX_BODY_BYTES,
     maxTimeoutMs: TIMEOUT_MS_MAX,
@@ -191,11 +201,16 @@ async function serve(
   } catch (cause) {
     throw new AuspexError("invalid_argument", "the Host header or the path is malformed", { cause });
   }
+  if (request.method === "POST" && request.headers["content-encoding"] === GZIP.name) {
+    // It gets the message unpacked.
+    call.header.delete("content-encoding");
+    call.header.delete("content-length");
+  }
   const share = budget.open();
   reply.raw.once("close", share.close);
   reply.hijack();
   try {
-    const response = await handler({ ...call, body: bodyOf(handler, request, call.header, share, config) });
+    const response = await handler({ ...call, body: bodyOf(handler, request, share, config) });
     // What it left unread is thrown away: a caller that sends all before it reads would otherwise never get there.
     request.raw.resume();
     // The response bypasses Fastify, so what hooks have set is handed over.
@@ -210,11 +225,10 @@ async function serve(
   }
 }
 
-/** The call's message as the library is to read it; of the headers what it no longer is goes away. */
+/** The call's message as the library is to read it. */
 async function* bodyOf(
   { method }: UniversalHandler,
   { raw, headers }: FastifyRequest,
-  header: Headers,
   share: ByteShare,
   config: Config,
 ): AsyncGenerator<Uint8Array> {
