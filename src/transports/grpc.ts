@@ -14,10 +14,10 @@ import { bearerToken } from "./bearer.ts";
 import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
-import { type Intake, takeIn } from "./grpc-intake.ts";
+import { type Intake, refuse, takeIn } from "./grpc-intake.ts";
 import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
-import { http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
+import { headerBytes, http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -50,7 +50,12 @@ export async function startGrpc({ services, config, log, budget }: GrpcOptions):
   const port = await bindPort(server, config);
   const patience = createPatience(config);
   const intake = intakeOf(bound, { services, config, budget });
-  guard(server, { intake, patience, connectionsMax: config.MAX_CONNECTIONS });
+  guard(server, {
+    intake,
+    patience,
+    connectionsMax: config.MAX_CONNECTIONS,
+    headersMax: config.MAX_HEADER_BYTES,
+  });
   if (!config.tls && !isLoopback(config.HOST)) {
     log.warn({ host: config.HOST, port }, "gRPC is served without TLS where others can listen in");
   }
@@ -83,15 +88,21 @@ interface Guards {
   readonly intake: Intake;
   readonly patience: Patience;
   readonly connectionsMax: number;
+  /** Bytes of one call's headers. */
+  readonly headersMax: number;
 }
 
 /** Holds every connection and call to the limits that grpc-js does not know. */
-function guard(server: Server, { intake, patience, connectionsMax }: Guards): void {
+function guard(server: Server, { intake, patience, connectionsMax, headersMax }: Guards): void {
   for (const http2Server of http2ServersOf(server)) {
     http2Server.maxConnections = connectionsMax;
     http2Server.on("session", limitControlFrames);
     // Before grpc-js's own listener, so that what is refused never gets there.
-    http2Server.prependListener("stream", (stream, headers) => {
+    http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
+      if (headerBytes(rawHeaders) > headersMax) {
+        refuse(stream, new AuspexError("resource_exhausted", "the request headers are too large"));
+        return;
+      }
       patience.watch(stream);
       takeIn(stream, headers, intake);
     });
