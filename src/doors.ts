@@ -24,18 +24,22 @@ export interface Doors {
 export interface DoorsOptions {
   readonly config: Config;
   readonly log: Logger;
+  /** Since the start. */
+  readonly logLinesDropped: () => number;
   readonly store: Store;
   readonly engine: Engine;
 }
 
 /** Rejects with code EADDRINUSE when a port is taken. */
-export async function openDoors({ config, log, store, engine }: DoorsOptions): Promise<Doors> {
+export async function openDoors(options: DoorsOptions): Promise<Doors> {
+  const { config, log, store, engine } = options;
   const services = createServices({
     store,
     engine,
     config,
     webhookBodies: { wriftai: (prediction) => JSON.stringify(renderPrediction(prediction)) },
     log,
+    logLinesDropped: options.logLinesDropped,
   });
   const dialects = DIALECTS.filter(({ name }) => config.DIALECTS.some((served) => served === name));
   const budget = createByteBudget(config.MAX_BYTES_IN_FLIGHT);

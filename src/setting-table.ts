@@ -156,6 +156,12 @@ export const SETTINGS = {
     parse: integer(1, 10_000_000),
     help: "unfinished predictions; past it creation is refused (bounds disk and the wait)",
   },
+  DISK_RESERVE: {
+    default: 256 * 1024 ** 2,
+    parse: size(0, 1024 * GIB),
+    shown: "256MiB",
+    help: "room on the data folder's disk below which nothing more is accepted, so that what is accepted can be finished; 0 looks at no disk",
+  },
   RETENTION: {
     default: 7 * DAY_MS,
     parse: duration(1000, 3650 * DAY_MS),

@@ -1,16 +1,20 @@
-/** Whether the server serves, and why not. Truthful: never serving without a worker that could take a batch. */
+/**
+ * Whether the server serves, and why not. Truthful: never serving without a worker that could take a batch, or while
+ * the storage takes no writes; what is stored can be read all the same.
+ */
 import { AuspexError } from "../domain/error.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, EngineLog } from "../engine/engine.ts";
+import type { StorageHealth } from "../store/storage-health.ts";
 import type { Health } from "./services.ts";
 
 export interface HealthControl extends Health {
   started(): void;
   stopping(): void;
-  /** @throws AuspexError `unavailable` unless creations are taken */
+  /** @throws AuspexError `unavailable` unless what is created can be kept */
   refuseUnlessServing(): void;
 }
 
-export function createHealth(engine: Engine): HealthControl {
+export function createHealth(engine: Engine, storage: StorageHealth, log: EngineLog): HealthControl {
   let phase: "starting" | "running" | "stopping" = "starting";
   const listeners = new Set<() => void>();
   const tell = () => {
@@ -22,9 +26,16 @@ export function createHealth(engine: Engine): HealthControl {
     live = !live;
     tell();
   });
+  storage.onChange(() => {
+    const why = storage.reason();
+    if (why === "") log.info({}, "the storage takes writes again");
+    else log.error({ reason: why }, "nothing more is accepted");
+    tell();
+  });
   const reason = () => {
     if (phase === "starting") return "the server is starting";
     if (phase === "stopping") return "the server is shutting down";
+    if (storage.reason() !== "") return storage.reason();
     return engine.liveWorkers() > 0 ? "" : "no worker is alive";
   };
   return {
@@ -44,7 +55,8 @@ export function createHealth(engine: Engine): HealthControl {
     },
     refuseUnlessServing() {
       // Without live workers creations still are taken: they are durable, and workers are being replaced.
-      if (phase !== "running") throw new AuspexError("unavailable", reason(), { retryAfterMs: 1000 });
+      if (phase === "running" && storage.reason() === "") return;
+      throw new AuspexError("unavailable", reason(), { retryAfterMs: 1000 });
     },
   };
 }

@@ -14,7 +14,7 @@ const BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 1800,
 ];
 
-export function createMetrics(store: Store, engine: Engine): Metrics {
+export function createMetrics(store: Store, engine: Engine, logLinesDropped: () => number): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -49,6 +49,12 @@ export function createMetrics(store: Store, engine: Engine): Metrics {
     ["auspex_engine_running", "Jobs in workers.", () => engine.stats().running],
     ["auspex_engine_batches", "Batches run.", () => engine.stats().batches],
     ["auspex_engine_items", "Items in the batches run.", () => engine.stats().items],
+    ["auspex_log_lines_dropped", "Log lines that nobody took.", logLinesDropped],
+    [
+      "auspex_storage_writable",
+      "1 while the storage takes writes.",
+      () => Number(store.health.reason() === ""),
+    ],
   ];
   for (const [name, help, read] of gauges) {
     new Gauge({

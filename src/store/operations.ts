@@ -54,6 +54,7 @@ import {
   transition,
 } from "./prediction.ts";
 import { countByModel, listPredictions } from "./prediction-list.ts";
+import { touch } from "./storage-health.ts";
 import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
 import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
 import {
@@ -146,6 +147,7 @@ const ALL = [
   putEmbeddings,
   unusedEmbeddings,
   deleteEmbeddings,
+  touch,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(

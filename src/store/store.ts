@@ -12,6 +12,8 @@ import type { Lease, Prediction, PredictionStatus, PredictionSummary } from "../
 import type { Delivery, DeliveryState, NewDelivery } from "../domain/webhook.ts";
 import type { AccountStore } from "./account.ts";
 import type { DatasetStore, DeletionStore, ExampleStore, ImportStore } from "./dataset-store.ts";
+import type { FolderLock } from "./lock.ts";
+import type { StorageHealth } from "./storage-health.ts";
 import type { EmbeddingStore, TrainingStore } from "./training-store.ts";
 
 export interface Store {
@@ -27,6 +29,7 @@ export interface Store {
   readonly trainings: TrainingStore;
   readonly embeddings: EmbeddingStore;
   readonly blobs: BlobStore;
+  readonly health: StorageHealth;
   /** What to print at start, e.g. `sqlite ./data/auspex.db`. */
   readonly description: string;
   /** Flushes what is queued, closes the database and gives up the data folder's lock. */
@@ -176,4 +179,8 @@ export interface StoreOptions {
   readonly dataDir: string;
   /** Most unfinished predictions. */
   readonly queueMax: number;
+  /** Bytes of the disk below which nothing more is to be accepted; 0 looks at no disk. */
+  readonly diskReserve?: number;
+  /** The folder's, when the caller holds it already; it is released when the store is closed, or does not open. */
+  readonly lock?: FolderLock;
 }

@@ -127,7 +127,9 @@ function registerOperational(scope: FastifyInstance, services: Services): void {
   // A body that nobody will look at is no reason to complain about its type.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  scope.get("/healthz", async () => ({ status: "ok" }));
+  scope.get("/healthz", async () =>
+    services.health.serving() ? { status: "ok" } : { status: "degraded", reason: services.health.reason() },
+  );
   scope.get("/readyz", async (_request, reply) => {
     if (services.health.serving()) return { status: "ready" };
     return reply.code(503).send({ status: "not ready", reason: services.health.reason() });
