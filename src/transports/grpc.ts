@@ -1,9 +1,11 @@
 /** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
 import {
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServerOptions,
   type ServiceDefinition,
+  setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
@@ -14,7 +16,7 @@ import { bearerToken } from "./bearer.ts";
 import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
-import { type Intake, refuse, takeIn } from "./grpc-intake.ts";
+import { createIntake, type Intake } from "./grpc-intake.ts";
 import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
 import { headerBytes, http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
@@ -42,14 +44,16 @@ const KEEPALIVE_TIMEOUT_MS = 20_000;
 
 /** @throws Error with code EADDRINUSE when the port is taken */
 export async function startGrpc({ services, config, log, budget }: GrpcOptions): Promise<GrpcListener> {
-  const server = new Server(serverOptions(config));
-  limitSessions(server, config);
+  // It would print to stderr what the callers of its methods are told anyway.
+  setLogVerbosity(logVerbosity.NONE);
   const bound = bindings(services);
+  const intake = intakeOf(bound, { services, config, budget });
+  const server = new Server({ ...serverOptions(config), interceptors: [intake.interceptor] });
+  limitSessions(server, config);
   addServices(server, bound, { services, log });
   const drainStandardServices = addStandardServices(server, bound, services.health);
   const port = await bindPort(server, config);
   const patience = createPatience(config);
-  const intake = intakeOf(bound, { services, config, budget });
   guard(server, {
     intake,
     patience,
@@ -99,12 +103,11 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
     http2Server.on("session", limitControlFrames);
     // Before grpc-js's own listener, so that what is refused never gets there.
     http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
+      const arrival = intake.take(stream, headers);
+      patience.watch(stream, arrival);
       if (headerBytes(rawHeaders) > headersMax) {
-        refuse(stream, new AuspexError("resource_exhausted", "the request headers are too large"));
-        return;
+        arrival.refuse(new AuspexError("resource_exhausted", "the request headers are too large"));
       }
-      patience.watch(stream);
-      takeIn(stream, headers, intake);
     });
   }
 }
@@ -114,7 +117,7 @@ function intakeOf(
   { services, config, budget }: Pick<GrpcOptions, "services" | "config" | "budget">,
 ): Intake {
   const methods = new Map(bound.map(({ method }) => [methodPath(method), method]));
-  return {
+  return createIntake({
     budget,
     maxBytes: config.MAX_BODY_BYTES,
     async authenticate(path, authorization) {
@@ -124,7 +127,7 @@ function intakeOf(
       }
       await callerOf(services, method, bearerToken(authorization));
     },
-  };
+  });
 }
 
 const identity = (bytes: Buffer): Buffer => bytes;
@@ -160,8 +163,9 @@ async function bindPort(server: Server, config: Config): Promise<number> {
       server.bindAsync(wanted, credentials(config), (error, port) => (error ? reject(error) : resolve(port)));
     });
   } catch (error) {
-    // grpc-js tells the reason in its text alone.
-    const message = `gRPC cannot listen on ${wanted}: ${error instanceof Error ? error.message : String(error)}`;
+    // grpc-js tells the reason in its text alone, in brackets.
+    const text = error instanceof Error ? error.message : String(error);
+    const message = `gRPC: ${/\[(.+)\]/.exec(text)?.[1] ?? `cannot listen on ${wanted}: ${text}`}`;
     throw Object.assign(new Error(message, { cause: error }), {
       code: /\b(E[A-Z]{3,})\b/.exec(message)?.[1],
     });

@@ -1,9 +1,12 @@
 /** What the server holds when a run is over: read through its API, and what that does not show from its database. */
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, type TestServer } from "../harness.ts";
+import { seenBy } from "../processes.ts";
 import type { Seen } from "./history.ts";
 import { seenOf } from "./rpc-client.ts";
 
@@ -40,7 +43,7 @@ export async function readFinalState(server: TestServer, ids: ReadonlySet<string
     }
   };
   await Promise.all(Array.from({ length: GETS_AT_ONCE }, get));
-  return { predictions, deliveries: readDeliveries(server.dataDir) };
+  return { predictions, deliveries: readDeliveries(server) };
 }
 
 interface DeliveryRow {
@@ -51,8 +54,8 @@ interface DeliveryRow {
   readonly state: DeliveryState["state"];
 }
 
-function readDeliveries(dataDir: string): Map<string, DeliveryState[]> {
-  const database = new DatabaseSync(join(dataDir, "auspex.db"), { readOnly: true });
+function readDeliveries({ process: { pid = 0 }, dataDir }: TestServer): Map<string, DeliveryState[]> {
+  const database = openDatabase(pid, dataDir);
   try {
     const rows = database
       .prepare(
@@ -71,5 +74,22 @@ function readDeliveries(dataDir: string): Map<string, DeliveryState[]> {
     return byPrediction;
   } finally {
     database.close();
+  }
+}
+
+/** SQLite knows no way into another process's mounts: there, a copy is read. */
+function openDatabase(pid: number, dataDir: string): DatabaseSync {
+  const file = join(dataDir, "auspex.db");
+  if (existsSync(file)) return new DatabaseSync(file, { readOnly: true });
+  const copy = mkdtempSync(join(tmpdir(), "auspex-copy-"));
+  try {
+    // The log first: what is moved from it into the file meanwhile is then there twice instead of not at all.
+    for (const end of ["-wal", ""]) copyFileSync(seenBy(pid, file + end), join(copy, `auspex.db${end}`));
+    const database = new DatabaseSync(join(copy, "auspex.db"));
+    // One file, which may be unlinked while it is open.
+    database.exec("pragma journal_mode = delete");
+    return database;
+  } finally {
+    rmSync(copy, { recursive: true });
   }
 }

@@ -10,7 +10,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
-import { clientOf, DOORS, photograph, startServer, type TestServer, until } from "../harness.ts";
+import {
+  clientOf,
+  DOORS,
+  photograph,
+  type ServerOptions,
+  startServer,
+  type TestServer,
+  until,
+} from "../harness.ts";
 import { writeMlp } from "../models/mlp.ts";
 import { childrenOf, residentBytes } from "../processes.ts";
 import { type Actor, play, type Scene, seeded } from "./actor.ts";
@@ -34,6 +42,8 @@ export interface RunOptions {
   readonly seed?: number;
   /** Beside those of every run. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** How its process is made. */
+  readonly launch?: (dataDir: string) => Pick<ServerOptions, "launcher" | "nodeArgs">;
   /** Callers of each door. */
   readonly actorsPerDoor?: number;
   readonly memoryMax?: number;
@@ -67,6 +77,7 @@ export async function run(options: RunOptions): Promise<Verdict> {
   const receiver = await receiveWebhooks(history);
   const start = () =>
     startServer({
+      ...options.launch?.(dataDir),
       dataDir,
       settings: { MODELS_DIR: models, EGRESS_ALLOW: "127.0.0.0/8", LEASE: "2s", ...options.settings },
     });
