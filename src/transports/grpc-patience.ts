@@ -2,16 +2,19 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Config } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
-import { refuse } from "./grpc-intake.ts";
+import type { Arrival } from "./grpc-intake.ts";
 
 export interface Patience {
   /** Looks after a call from its headers to its end. */
-  watch(stream: ServerHttp2Stream): void;
+  watch(stream: ServerHttp2Stream, arrival: Arrival): void;
   stop(): void;
 }
 
 interface Progress {
+  readonly arrival: Arrival;
   readonly openedAt: number;
+  /** Whether it was told that its time is over. */
+  isLate: boolean;
   /** Bytes that wait for the caller, and since when it has taken none of them. */
   pending: number;
   since: number;
@@ -26,7 +29,13 @@ export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Pat
     const now = performance.now();
     for (const [stream, progress] of calls) {
       if (!stream.readableEnded && now - progress.openedAt > REQUEST_TIMEOUT) {
-        refuse(stream, new AuspexError("deadline_exceeded", "the request took too long to arrive"));
+        // Who does not end after the answer either is cut off.
+        if (progress.isLate) cutOff(stream);
+        else
+          progress.arrival.refuse(
+            new AuspexError("deadline_exceeded", "the request took too long to arrive"),
+          );
+        progress.isLate = true;
         continue;
       }
       const pending = stream.writableLength;
@@ -34,20 +43,24 @@ export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Pat
         progress.pending = pending;
         progress.since = now;
       } else if (now - progress.since > ANSWER_TIMEOUT) {
-        // gRPC clients make RESOURCE_EXHAUSTED of this; a status of ours would wait behind what is not taken.
-        stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-        stream.destroy();
+        cutOff(stream);
       }
     }
   };
   const timer = setInterval(check, Math.min(CHECK_MS, REQUEST_TIMEOUT / 2, ANSWER_TIMEOUT / 2));
   timer.unref();
   return {
-    watch(stream) {
+    watch(stream, arrival) {
       const now = performance.now();
-      calls.set(stream, { openedAt: now, pending: 0, since: now });
+      calls.set(stream, { arrival, openedAt: now, isLate: false, pending: 0, since: now });
       stream.once("close", () => calls.delete(stream));
     },
     stop: () => clearInterval(timer),
   };
+}
+
+/** gRPC clients make RESOURCE_EXHAUSTED of this; a status of ours would wait behind what is not taken. */
+function cutOff(stream: ServerHttp2Stream): void {
+  stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  stream.destroy();
 }
