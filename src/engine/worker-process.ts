@@ -7,6 +7,7 @@ import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { EngineLog } from "./engine.ts";
+import { patientTimeout } from "./patient-timeout.ts";
 import {
   type CallKind,
   type Calls,
@@ -138,7 +139,7 @@ class ForkedWorker implements WorkerProcess {
   readonly #pending = new Map<number, Pending>();
   readonly #up = Promise.withResolvers<void>();
   readonly #gone = Promise.withResolvers<Death>();
-  readonly #startTimer: NodeJS.Timeout;
+  readonly #stopStartTimeout: () => void;
   #nextId = 0;
   #death: Death | undefined;
   #killedFor: Death | undefined;
@@ -147,7 +148,7 @@ class ForkedWorker implements WorkerProcess {
     this.#child = child;
     this.pid = child.pid ?? 0;
     const slow: Death = { kind: "timeout", afterMs: startTimeoutMs };
-    this.#startTimer = setTimeout(() => this.kill(slow), startTimeoutMs);
+    this.#stopStartTimeout = patientTimeout(startTimeoutMs, () => this.kill(slow));
     // Nobody may be waiting for it yet.
     this.#up.promise.catch(() => undefined);
     child.on("message", (message: FromWorker) => this.#receive(message));
@@ -184,15 +185,15 @@ class ForkedWorker implements WorkerProcess {
     if (this.#death) return Promise.reject(new WorkerDied(this.#death));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<Calls[K]["answer"]>();
-    const timer = setTimeout(() => this.kill({ kind: "timeout", afterMs: timeoutMs }), timeoutMs);
+    const stopTimeout = patientTimeout(timeoutMs, () => this.kill({ kind: "timeout", afterMs: timeoutMs }));
     this.#pending.set(id, {
       resolve: (answer) => {
-        clearTimeout(timer);
+        stopTimeout();
         // The worker answers a call of one kind with that kind's answer.
         resolve(answer as Calls[K]["answer"]);
       },
       reject: (error) => {
-        clearTimeout(timer);
+        stopTimeout();
         reject(error);
       },
     });
@@ -206,7 +207,7 @@ class ForkedWorker implements WorkerProcess {
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case "up":
-        clearTimeout(this.#startTimer);
+        this.#stopStartTimeout();
         this.#up.resolve();
         return;
       case "answer":
@@ -229,7 +230,7 @@ class ForkedWorker implements WorkerProcess {
   #end(reason: Death): void {
     if (this.#death) return;
     this.#death = reason;
-    clearTimeout(this.#startTimer);
+    this.#stopStartTimeout();
     const error = new WorkerDied(reason);
     this.#up.reject(error);
     for (const call of this.#pending.values()) call.reject(error);
