@@ -11,7 +11,7 @@ import { AuspexError, ERROR_CODES } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
 import { countBodies } from "./body-budget.ts";
 import type { ByteBudget } from "./byte-budget.ts";
-import { answerUnparsable } from "./client-error.ts";
+import { answerUnparsable, hasOneHost, refuseHosts } from "./client-error.ts";
 import { registerConnect } from "./connect.ts";
 import type { Dialect } from "./dialect.ts";
 import { registerFiles } from "./files.ts";
@@ -53,7 +53,10 @@ const DRAIN_CHECK_MS = 20;
 export async function startHttp(options: HttpOptions): Promise<HttpListener> {
   const { services, config, log, budget, dialects, grpcPort } = options;
   const app = Fastify({
-    serverFactory: (handler) => guardSockets(createHttpServer(config), config).on("request", handler),
+    serverFactory: (handler) =>
+      guardSockets(createHttpServer(config), config).on("request", (request, response) =>
+        hasOneHost(request) ? handler(request, response) : refuseHosts(request),
+      ),
     bodyLimit: config.MAX_BODY_BYTES,
     routerOptions: { maxParamLength: PARAM_CHARS_MAX },
     // While draining, the services refuse in each protocol's own form.
