@@ -297,7 +297,7 @@ export const SETTINGS = {
   MAX_JSON_VALUES: {
     default: 1_000_000,
     parse: integer(1000, 100_000_000),
-    help: "values in one JSON body (each takes the main thread about a microsecond)",
+    help: "values in one body, JSON or protobuf (each takes the main thread about a microsecond)",
   },
   FEATURE_EXTRACTOR: {
     default: "auspex/mobilenet",

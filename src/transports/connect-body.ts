@@ -5,15 +5,16 @@
  */
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
+import type { DescMessage } from "@bufbuild/protobuf";
 import { AuspexError } from "../domain/error.ts";
 import type { ByteShare } from "./byte-budget.ts";
+import { decodeMessage } from "./decode-message.ts";
 import { countJsonValues } from "./json-values.ts";
 
 export interface BodyLimits {
   /** Bytes of the message, unpacked. */
   readonly maxBytes: number;
-  /** Values in a JSON message. */
+  /** Values in the message. */
   readonly maxValues: number;
   readonly share: ByteShare;
 }
@@ -50,7 +51,7 @@ export async function* readBody(
     return;
   }
   const message = await join(unpacked(raw, form.encoding === "gzip", form, limits));
-  check(message, form);
+  check(message, form, limits);
   yield message;
 }
 
@@ -91,7 +92,7 @@ async function* readEnvelope(
   // A body that is not one whole envelope keeps the length it promised, for the library to find.
   const isWhole = read === length;
   head.writeUInt32BE(isWhole ? message.length : isPacked ? message.length + 1 : length, 1);
-  if (isWhole && (isPacked || (flags & COMPRESSED) === 0)) check(message, form);
+  if (isWhole && (isPacked || (flags & COMPRESSED) === 0)) check(message, form, limits);
   yield head;
   yield message;
 }
@@ -168,13 +169,8 @@ async function join(chunks: Bytes): Promise<Buffer> {
 }
 
 /** The library would make a malformed message our fault (`internal`); of JSON it says whose it is. */
-function check(message: Uint8Array, { json, schema }: BodyForm): void {
-  if (json) return;
-  try {
-    fromBinary(schema, message);
-  } catch (cause) {
-    throw new AuspexError("invalid_argument", `the request is not a valid ${schema.typeName}`, { cause });
-  }
+function check(message: Uint8Array, { json, schema }: BodyForm, { maxValues }: BodyLimits): void {
+  if (!json) decodeMessage(schema, message, maxValues);
 }
 
 function tooLarge(bytes: number, max: number): AuspexError {

@@ -31,6 +31,7 @@ import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } f
 import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
 import { allowOrigins } from "./cors.ts";
+import { READ_OPTIONS } from "./decode-message.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
 
 export interface ConnectDeps {
@@ -84,6 +85,7 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
     maxTimeoutMs: TIMEOUT_MS_MAX,
     // A misspelt field is told instead of being ignored.
     jsonOptions: { ignoreUnknownFields: false },
+    binaryOptions: READ_OPTIONS,
     // Before the body is read: who may not call does not get to send megabytes.
     requestGate: async (context) => {
       context.values.set(PRINCIPAL, await principalOf(context, deps));

@@ -50,7 +50,7 @@ export async function startGrpc({ services, config, log, budget }: GrpcOptions):
   const intake = intakeOf(bound, { services, config, budget });
   const server = new Server({ ...serverOptions(config), interceptors: [intake.interceptor] });
   limitSessions(server, config);
-  addServices(server, bound, { services, log });
+  addServices(server, bound, { services, config, log });
   const drainStandardServices = addStandardServices(server, bound, services.health);
   const port = await bindPort(server, config);
   const patience = createPatience(config);
