@@ -72,6 +72,8 @@ export interface EngineStats {
   readonly running: number;
   readonly batches: number;
   readonly items: number;
+  /** That TF.js holds in all workers between calls. */
+  readonly tensors: number;
   readonly workerDeaths: number;
 }
 

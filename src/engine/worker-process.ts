@@ -71,6 +71,8 @@ export interface WorkerProcess {
     timeoutMs: number,
   ): Promise<Calls[K]["answer"]>;
   kill(death: Death): void;
+  /** That TF.js holds there, as of its last call; 0 when it is dead. */
+  readonly tensors: number;
   /** undefined while it lives. */
   readonly death: Death | undefined;
   /** Resolves with the reason when the process is gone. */
@@ -141,6 +143,7 @@ class ForkedWorker implements WorkerProcess {
   readonly #gone = Promise.withResolvers<Death>();
   readonly #stopStartTimeout: () => void;
   #nextId = 0;
+  #tensors = 0;
   #death: Death | undefined;
   #killedFor: Death | undefined;
 
@@ -170,6 +173,10 @@ class ForkedWorker implements WorkerProcess {
 
   get death(): Death | undefined {
     return this.#death;
+  }
+
+  get tensors(): number {
+    return this.#death ? 0 : this.#tensors;
   }
 
   kill(reason: Death): void {
@@ -215,6 +222,9 @@ class ForkedWorker implements WorkerProcess {
         return;
       case "refusal":
         this.#take(message.id)?.reject(fromWire(message.error));
+        return;
+      case "tensors":
+        this.#tensors = message.count;
         return;
       default:
         message satisfies never;

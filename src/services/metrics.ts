@@ -45,6 +45,7 @@ export function createMetrics(store: Store, engine: Engine, logLinesDropped: () 
     ["auspex_workers", "Workers configured.", () => engine.stats().workers],
     ["auspex_workers_live", "Workers that can take a batch.", () => engine.stats().liveWorkers],
     ["auspex_worker_deaths", "Workers that died or were killed.", () => engine.stats().workerDeaths],
+    ["auspex_worker_tensors", "Tensors that TF.js holds in the workers.", () => engine.stats().tensors],
     ["auspex_engine_queued", "Jobs that wait for a worker.", () => engine.stats().queued],
     ["auspex_engine_running", "Jobs in workers.", () => engine.stats().running],
     ["auspex_engine_batches", "Batches run.", () => engine.stats().batches],
