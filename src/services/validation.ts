@@ -138,6 +138,24 @@ function tensor(complain: Complain, field: string, { dtype, shape, data }: Tenso
   return elements;
 }
 
+/** Numbers in the lists `data` of JSON tensors, flat or nested, counted without recursion. */
+function jsonElements(inputs: JsonValue | undefined): number {
+  if (typeof inputs !== "object" || inputs === null || Array.isArray(inputs)) return 0;
+  const lists: JsonValue[][] = [];
+  for (const value of Object.values(inputs)) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+    if (Array.isArray(value.data)) lists.push(value.data);
+  }
+  let elements = 0;
+  for (let list = lists.pop(); list !== undefined; list = lists.pop()) {
+    for (const item of list) {
+      if (Array.isArray(item)) lists.push(item);
+      else elements++;
+    }
+  }
+  return elements;
+}
+
 function create(request: CreatePredictionRequest, complain: Complain, limits: Limits): void {
   // Deferred, a name that no model can have is one that no model has.
   if (request.deferResolution) length(complain, "model", request.model, MODEL_LENGTH_MAX);
@@ -146,6 +164,14 @@ function create(request: CreatePredictionRequest, complain: Complain, limits: Li
     complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
   } else if (request.input && hasNonFinite(request.input)) {
     complain("input", "not_finite", "holds a number that is NaN or infinite");
+  }
+  const jsonCount = jsonElements(request.input?.inputs);
+  if (jsonCount > limits.MAX_TENSOR_ELEMENTS) {
+    complain(
+      "input.inputs",
+      "too_large",
+      `have ${jsonCount} elements; at most ${limits.MAX_TENSOR_ELEMENTS} are allowed`,
+    );
   }
   const files = Object.keys(request.files);
   if (files.length > FILES_MAX)
