@@ -84,14 +84,23 @@ function isDeeper(value: JsonValue, limit: number): boolean {
   return false;
 }
 
-/** Whether a number in it is one that JSON does not have, which a binary message may carry all the same. */
-function hasNonFinite(value: JsonValue): boolean {
-  const left: JsonValue[] = [value];
-  for (let item = left.pop(); item !== undefined; item = left.pop()) {
-    if (typeof item === "number" && !Number.isFinite(item)) return true;
-    if (typeof item === "object" && item !== null) for (const child of Object.values(item)) left.push(child);
+/** Path of a number that JSON does not have, which a binary message may carry all the same; undefined for none. */
+function nonFinitePath(value: JsonValue, path: string): string | undefined {
+  if (typeof value === "number") return Number.isFinite(value) ? undefined : path;
+  if (typeof value !== "object" || value === null) return undefined;
+  const isList = Array.isArray(value);
+  for (const [key, child] of isList ? value.entries() : Object.entries(value)) {
+    // Most are numbers that are in order: a path is made of those that may be at fault alone.
+    if (typeof child === "string" || (typeof child === "number" && Number.isFinite(child))) continue;
+    const part = isList
+      ? `[${key}]`
+      : /^\w{1,64}$/.test(`${key}`)
+        ? `.${key}`
+        : `[${JSON.stringify(`${key}`.slice(0, KEY_LENGTH_MAX))}]`;
+    const found = nonFinitePath(child, `${path}${part}`);
+    if (found !== undefined) return found;
   }
-  return false;
+  return undefined;
 }
 
 /** Index of the first element that is not finite, or -1. */
@@ -162,8 +171,9 @@ function create(request: CreatePredictionRequest, complain: Complain, limits: Li
   else modelRef(complain, "model", request.model);
   if (request.input && isDeeper(request.input, limits.MAX_JSON_DEPTH)) {
     complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
-  } else if (request.input && hasNonFinite(request.input)) {
-    complain("input", "not_finite", "holds a number that is NaN or infinite");
+  } else if (request.input) {
+    const path = nonFinitePath(request.input, "input");
+    if (path !== undefined) complain(path, "not_finite", "is NaN or infinite");
   }
   const jsonCount = jsonElements(request.input?.inputs);
   if (jsonCount > limits.MAX_TENSOR_ELEMENTS) {

@@ -18,7 +18,7 @@ const METHODS = [
   TrainingService,
   AccountService,
 ].flatMap((service) => service.methods);
-const ROUNDS = 60;
+const ROUNDS = 40;
 const INVALID_ARGUMENT = 3;
 const RESOURCE_EXHAUSTED = 8;
 
