@@ -14,6 +14,9 @@ import { startHttp } from "./transports/http.ts";
 
 const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction];
 
+/** For the answers of waits that end when the time to drain is over: they say how far each prediction has come. */
+const LAST_ANSWERS_MS = 1000;
+
 export interface Doors {
   readonly httpPort: number;
   readonly grpcPort: number;
@@ -52,7 +55,8 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     async close() {
       services.stopAccepting();
       // The listeners drain while the runner finishes what their calls wait for.
-      await Promise.all([grpc.drain(config.DRAIN), http.drain(config.DRAIN), services.close(config.DRAIN)]);
+      const graceMs = config.DRAIN + LAST_ANSWERS_MS;
+      await Promise.all([grpc.drain(graceMs), http.drain(graceMs), services.close(config.DRAIN)]);
     },
   };
 }

@@ -9,11 +9,12 @@
 import { createHash, randomUUID } from "node:crypto";
 import { statSync, unlinkSync, utimesSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { now } from "../domain/clock.ts";
 import { folderProblem } from "../domain/folder-error.ts";
 import { unreferencedBlobs } from "./blob-use.ts";
 import type { Database } from "./database.ts";
+import { syncFolder } from "./disk.ts";
 import type { BlobStore } from "./store.ts";
 import { errorFrom, failureOf } from "./thread-protocol.ts";
 
@@ -39,6 +40,7 @@ export async function openBlobs(
   const aside = join(folder, "tmp");
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
+  await syncFolder(dirname(folder));
   /** Blobs and parents whose names are known to be on disk: nobody has to wait for that again. */
   const durable = new Set<string>();
   const durableParents = new Set<string>();
@@ -150,16 +152,6 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-/** A new name is durable once its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 

@@ -3,9 +3,10 @@
  * database from being opened is said so that a person knows what to do.
  */
 import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { AuspexError } from "../domain/error.ts";
 import { folderProblem } from "../domain/folder-error.ts";
-import { tryToWrite } from "./disk.ts";
+import { syncFolder, tryToWrite } from "./disk.ts";
 import { type FolderLock, lockFolder } from "./lock.ts";
 import { damage, isStorageFault } from "./sqlite-error.ts";
 
@@ -16,7 +17,8 @@ import { damage, isStorageFault } from "./sqlite-error.ts";
  */
 export async function holdFolder(dataDir: string): Promise<FolderLock> {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    const created = mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    if (created !== undefined) await syncAbove(dataDir, created);
     await tryToWrite(dataDir);
   } catch (error) {
     throw new AuspexError(
@@ -29,6 +31,14 @@ export async function holdFolder(dataDir: string): Promise<FolderLock> {
     return lockFolder(dataDir);
   } catch (error) {
     throw explainDatabase(error, `${dataDir}/lock.db`);
+  }
+}
+
+/** A new folder is durable once the one that it lies in is, and so on up to the first that was there before. */
+async function syncAbove(folder: string, created: string): Promise<void> {
+  for (let at = folder; ; at = dirname(at)) {
+    await syncFolder(dirname(at));
+    if (at === created) return;
   }
 }
 

@@ -67,6 +67,8 @@ export async function startGrpc({ services, config, log, budget }: GrpcOptions):
     port,
     async drain(graceMs) {
       drainStandardServices();
+      // A turn, in which that is written: frames of the connection's own, as GOAWAY, go before those of its streams.
+      await new Promise(setImmediate);
       // Announces the end on every connection and cuts those that are left after the grace. (forceShutdown would
       // not: without channelz it loses sight of the connections.)
       server.drain(address(config.HOST, port), graceMs);
