@@ -165,11 +165,24 @@ export function createServices({
       refuseUnlessServing: health.refuseUnlessServing,
       ending: ending.signal,
     }),
-    models: createModelOperations({ store, models: engine.models, directory, limits: config }),
-    images,
-    datasets,
+    models: health.guard(
+      createModelOperations({ store, models: engine.models, directory, limits: config }),
+      "publishModelVersion",
+    ),
+    images: health.guard(images, "uploadImage", "importImage"),
+    datasets: health.guard(
+      datasets,
+      "createDataset",
+      "uploadDataset",
+      "addExamples",
+      "createLabel",
+      "createExample",
+    ),
     files: createFileLinks({ secret, datasets, now: wallClock }),
-    feedback: createFeedbackOperations({ store, engine, limits: config, now }),
+    feedback: health.guard(
+      createFeedbackOperations({ store, engine, limits: config, now }),
+      "createFeedback",
+    ),
     trainings: createTrainingOperations({
       store,
       runner: trainingRunner,

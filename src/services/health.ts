@@ -12,6 +12,8 @@ export interface HealthControl extends Health {
   stopping(): void;
   /** @throws AuspexError `unavailable` unless what is created can be kept */
   refuseUnlessServing(): void;
+  /** The same operations, of which those named, which keep what they are given, are refused so. */
+  guard<T extends object>(operations: T, ...names: readonly (keyof T)[]): T;
 }
 
 export function createHealth(engine: Engine, storage: StorageHealth, log: EngineLog): HealthControl {
@@ -53,10 +55,25 @@ export function createHealth(engine: Engine, storage: StorageHealth, log: Engine
       phase = "stopping";
       tell();
     },
-    refuseUnlessServing() {
-      // Without live workers creations still are taken: they are durable, and workers are being replaced.
-      if (phase === "running" && storage.reason() === "") return;
-      throw new AuspexError("unavailable", reason(), { retryAfterMs: 1000 });
+    guard(operations, ...names) {
+      const guarded = { ...operations };
+      for (const name of names) {
+        const method = operations[name];
+        if (typeof method !== "function") throw new Error(`${String(name)} is no operation`);
+        const refusing = async (...args: readonly unknown[]) => {
+          refuseUnlessServing();
+          return method(...args);
+        };
+        guarded[name] = refusing as typeof method;
+      }
+      return guarded;
     },
+    refuseUnlessServing,
   };
+
+  function refuseUnlessServing(): void {
+    // Without live workers creations still are taken: they are durable, and workers are being replaced.
+    if (phase === "running" && storage.reason() === "") return;
+    throw new AuspexError("unavailable", reason(), { retryAfterMs: 1000 });
+  }
 }

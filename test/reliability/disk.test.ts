@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, type TestServer, until } from "../harness.ts";
 import { type Run, run } from "../history/run.ts";
@@ -23,6 +24,9 @@ async function expectDegraded({ server, history }: Run, reason: RegExp): Promise
   );
   expect(refused.code).toBe(Code.Unavailable);
   expect(refused.rawMessage).toMatch(reason);
+  const images = clientOf(server, "connect", ImageService);
+  const upload = images.uploadImage({ data: new Uint8Array(10) });
+  await expect(upload).rejects.toMatchObject({ code: Code.Unavailable });
   const rest = await fetch(`${server.url}/v1/predictions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
