@@ -10,7 +10,7 @@ import { CORES, SETTINGS, type Setting } from "./setting-table.ts";
 type Name = keyof typeof SETTINGS;
 type Values = { readonly [K in Name]: (typeof SETTINGS)[K] extends { parse: Parse<infer T> } ? T : never };
 
-/** All settings, complete. Paths are absolute, THREADS is at least 1; TLS files are read. */
+/** All settings, complete. Paths are absolute, THREADS is at least 1, MAX_BYTES_IN_FLIGHT is computed; TLS files are read. */
 export interface Config extends Values {
   /** Without keys and accounts everybody is its one principal. */
   readonly open: boolean;
@@ -44,6 +44,9 @@ export class ConfigError extends Error {
 const PREFIX = "AUSPEX_";
 /** Read by scripts and the catalogue, not by the server. */
 const FOREIGN = new Set(["AUSPEX_SKIP_MODELS"]);
+
+/** Ten of the largest bodies of the default size: more at once would only wait for the workers. */
+const BYTES_IN_FLIGHT = 512 * 1024 ** 2;
 
 function isOpen({ API_KEYS, ACCOUNTS_FILE }: Values): boolean {
   return API_KEYS.size === 0 && ACCOUNTS_FILE === undefined;
@@ -87,6 +90,11 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
         `${PREFIX}WORKERS × ${PREFIX}THREADS is ${config.WORKERS} × ${config.THREADS} = ${threads}, and there are ${CORES} cores`,
       );
     }
+    if (config.MAX_BYTES_IN_FLIGHT !== 0 && config.MAX_BYTES_IN_FLIGHT < 4 * config.MAX_BODY_BYTES) {
+      complaints.push(
+        `${PREFIX}MAX_BYTES_IN_FLIGHT is ${config.MAX_BYTES_IN_FLIGHT}, less than four times ${PREFIX}MAX_BODY_BYTES`,
+      );
+    }
     if (config.RUN_MAX < config.WAIT_MAX)
       complaints.push(`${PREFIX}WAIT_MAX is longer than ${PREFIX}RUN_MAX`);
     tls = readTls(config, complaints);
@@ -97,6 +105,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     ...config,
     open: isOpen(config),
     THREADS: config.THREADS || Math.max(1, Math.floor(CORES / config.WORKERS)),
+    MAX_BYTES_IN_FLIGHT: config.MAX_BYTES_IN_FLIGHT || Math.max(BYTES_IN_FLIGHT, 4 * config.MAX_BODY_BYTES),
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),
     tls,

@@ -163,6 +163,12 @@ export const SETTINGS = {
     parse: integer(1, 10_000_000),
     help: "unfinished predictions; past it creation is refused (bounds disk and the wait)",
   },
+  DISK_RESERVE: {
+    default: 256 * 1024 ** 2,
+    parse: size(0, 1024 * GIB),
+    shown: "256MiB",
+    help: "room on the data folder's disk below which nothing more is accepted, so that what is accepted can be finished; 0 looks at no disk",
+  },
   RETENTION: {
     default: 7 * DAY_MS,
     parse: duration(1000, 3650 * DAY_MS),
@@ -217,11 +223,40 @@ export const SETTINGS = {
     shown: "50MiB",
     help: "one request on any transport, after decompression",
   },
+  MAX_BYTES_IN_FLIGHT: {
+    default: 0,
+    parse: size(4096, 1024 * GIB),
+    shown: "512MiB",
+    help: "bodies of all requests that are in memory at once, packed and unpacked; past it requests are refused (bounds memory; at least, and by default at least, four times AUSPEX_MAX_BODY_BYTES)",
+  },
   MAX_HEADER_BYTES: {
     default: 16 * 1024,
     parse: size(1024, 1024 ** 2),
     shown: "16KiB",
-    help: "request headers together over HTTP (over gRPC 64 KiB, which is Node's own limit)",
+    help: "request headers together, on both ports",
+  },
+  MAX_CONNECTIONS: {
+    default: 20_000,
+    parse: integer(1, 1_000_000),
+    help: "connections to each port at once; further ones are closed (an idle one costs some 30 KiB)",
+  },
+  REQUEST_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a request that has not arrived whole by then is refused (the largest body needs 3.5 Mbit/s)",
+  },
+  ANSWER_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a caller that takes nothing of what waits for it for this long is cut off; a watch can be resumed",
+  },
+  IDLE_TIMEOUT: {
+    default: 600_000,
+    parse: duration(100, DAY_MS),
+    shown: "10m",
+    help: "a gRPC connection without calls is closed after this (clients connect anew by themselves)",
   },
   MAX_EXAMPLE_BYTES: {
     default: 5 * 1024 ** 2,
@@ -269,7 +304,7 @@ export const SETTINGS = {
   MAX_JSON_VALUES: {
     default: 1_000_000,
     parse: integer(1000, 100_000_000),
-    help: "values in one JSON body (each takes the main thread about a microsecond)",
+    help: "values in one body, JSON or protobuf (each takes the main thread about a microsecond)",
   },
   FEATURE_EXTRACTOR: {
     default: "auspex/mobilenet",

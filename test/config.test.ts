@@ -29,8 +29,15 @@ test.each([
   ["AUSPEX_HTTP_PORT", "65535", "65536"],
   ["AUSPEX_QUEUE_MAX", "1", "0"],
   ["AUSPEX_RETENTION", "1s", "999ms"],
+  ["AUSPEX_DISK_RESERVE", "1024GiB", "1025GiB"],
+  ["AUSPEX_DISK_RESERVE", "0", "-1"],
   ["AUSPEX_MAX_BODY_BYTES", "1024", "1023"],
   ["AUSPEX_MAX_BODY_BYTES", "1GiB", "2GiB"],
+  ["AUSPEX_MAX_BYTES_IN_FLIGHT", "200MiB", "199MiB"],
+  ["AUSPEX_MAX_CONNECTIONS", "1", "0"],
+  ["AUSPEX_REQUEST_TIMEOUT", "100ms", "99ms"],
+  ["AUSPEX_ANSWER_TIMEOUT", "1h", "61m"],
+  ["AUSPEX_IDLE_TIMEOUT", "1d", "25h"],
   ["AUSPEX_LEASE", "200ms", "199ms"],
   ["AUSPEX_RUNTIME", "tfjs-wasm", "wasm"],
   ["AUSPEX_BATCH_DELAY", "0ms", "1001ms"],
@@ -45,6 +52,11 @@ test.each([
 ])("%s: %s is in, %s is out", (name, inside, outside) => {
   expect(complaints({ [name]: inside })).toEqual([]);
   expect(complaints({ [name]: outside }).join()).toContain(name);
+});
+
+test("the bytes in flight are four of the largest bodies at least", () => {
+  expect(readConfig({}).MAX_BYTES_IN_FLIGHT).toBe(512 * 1024 ** 2);
+  expect(readConfig({ AUSPEX_MAX_BODY_BYTES: "1GiB" }).MAX_BYTES_IN_FLIGHT).toBe(4 * 1024 ** 3);
 });
 
 describe("threads", () => {

@@ -265,6 +265,7 @@ class EngineCore {
       running: this.#tickets.size - this.#batcher.size,
       batches: this.#batches,
       items: this.#items,
+      tensors: this.#pool.tensors + this.#trial.tensors + this.trainer.tensors,
       workerDeaths: this.#pool.deaths + this.#trial.deaths + this.trainer.deaths,
     };
   }

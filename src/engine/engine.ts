@@ -21,7 +21,7 @@ export interface Job {
   readonly input: JobInput;
   /** Aborted: queued jobs leave at once, a running one's result is dropped; `run` rejects with `canceled`. */
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch; not started after it, and stopped at it when running. */
+  /** Milliseconds of performance.now(), which nobody can set; not started after it, and stopped at it when running. */
   readonly deadlineAt: number | undefined;
   /** Times a worker has died with this job before. At 2 it fails instead of running again. */
   readonly deaths: number;
@@ -77,6 +77,8 @@ export interface EngineStats {
   readonly running: number;
   readonly batches: number;
   readonly items: number;
+  /** That TF.js holds in all workers between calls. */
+  readonly tensors: number;
   readonly workerDeaths: number;
 }
 

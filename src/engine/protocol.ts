@@ -1,6 +1,6 @@
 /**
  * Everything that main and a worker say to each other, for both sides. Main calls, the worker answers each call
- * once, under the call's id; beyond that the worker only says that it is up.
+ * once, under the call's id; beyond that the worker only says that it is up, and how many tensors it holds.
  *
  * How bytes cross was measured (`node bench/hop.ts`: an MLP 64-128-128-10 in wasm, 64 in flight, batches of up to
  * 32, two cores). CPU µs per request of both processes together, and requests per second:
@@ -167,4 +167,6 @@ export type FromWorker =
   /** Sent once, when calls are taken. */
   | { readonly kind: "up" }
   | { readonly kind: "answer"; readonly id: number; readonly answer: Calls[CallKind]["answer"] }
-  | { readonly kind: "refusal"; readonly id: number; readonly error: WireError };
+  | { readonly kind: "refusal"; readonly id: number; readonly error: WireError }
+  /** After a call that left more or fewer tensors in memory than there were. */
+  | { readonly kind: "tensors"; readonly count: number };

@@ -73,7 +73,7 @@ export class Ticket implements BatchItem {
     this.letGo = () => undefined;
     this.#leftQueueAt = performance.now();
     // The timer may be late when the main thread was busy.
-    if (Date.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
+    if (performance.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
     return !this.#settled;
   }
 
@@ -120,7 +120,7 @@ export class Ticket implements BatchItem {
   #watchDeadline(): void {
     const { deadlineAt } = this.#job;
     if (deadlineAt === undefined) return;
-    const left = deadlineAt - Date.now();
+    const left = deadlineAt - performance.now();
     if (left > 0) {
       this.#timer = setTimeout(() => this.#watchDeadline(), Math.min(left, TIMER_MAX_MS));
       return;

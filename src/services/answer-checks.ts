@@ -8,7 +8,7 @@ import type {
   StreamAnswerRequest,
 } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { chatId, flowId } from "./chatflow-checks.ts";
-import { type Check, type Complain, duration, hasNonFinite, isDeeper, type Limits, length } from "./check.ts";
+import { type Check, type Complain, duration, type Limits, length, plainJson } from "./check.ts";
 
 /** As long as the slowest generator may take. */
 const DEADLINE_MAX_MS = 600_000;
@@ -21,12 +21,8 @@ function answer(
 ): void {
   flowId(complain, "chatflow_id", chatflowId);
   if (!question) complain("question", "required", "is required");
-  else if (question.overrides && isDeeper(question.overrides, limits.MAX_JSON_DEPTH)) {
-    const description = `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`;
-    complain("question.overrides", "too_deep", description);
-  } else if (question.overrides && hasNonFinite(question.overrides)) {
-    complain("question.overrides", "not_finite", "holds a number that is NaN or infinite");
-  }
+  else if (question.overrides)
+    plainJson(complain, "question.overrides", question.overrides, limits.MAX_JSON_DEPTH);
   if (deadline) duration(complain, "deadline", deadline, DEADLINE_MAX_MS, true);
 }
 

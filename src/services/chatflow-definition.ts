@@ -23,10 +23,9 @@ import {
   type Complain,
   duration,
   durationMs,
-  hasNonFinite,
-  isDeeper,
   length,
   modelName,
+  plainJson,
   URL_LENGTH_MAX,
 } from "./check.ts";
 import type { Egress } from "./egress.ts";
@@ -243,11 +242,7 @@ function model(
 
 function chatbot(complain: Complain, given: JsonObject | undefined, { limits }: DefinitionContext): void {
   if (!given) return;
-  if (isDeeper(given, limits.MAX_JSON_DEPTH)) {
-    complain("chatbot", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
-  } else if (hasNonFinite(given)) {
-    complain("chatbot", "not_finite", "holds a number that is NaN or infinite");
-  } else {
+  if (plainJson(complain, "chatbot", given, limits.MAX_JSON_DEPTH)) {
     const bytes = Buffer.byteLength(JSON.stringify(given));
     if (bytes > CHATBOT_BYTES_MAX) {
       complain(

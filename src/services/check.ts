@@ -113,14 +113,37 @@ export function isDeeper(value: JsonValue, limit: number): boolean {
   return false;
 }
 
-/** Whether a number in it is one that JSON does not have, which a binary message may carry all the same. */
-export function hasNonFinite(value: JsonValue): boolean {
-  const left: JsonValue[] = [value];
-  for (let item = left.pop(); item !== undefined; item = left.pop()) {
-    if (typeof item === "number" && !Number.isFinite(item)) return true;
-    if (typeof item === "object" && item !== null) for (const child of Object.values(item)) left.push(child);
+/** Of a key in a path; a longer one is cut. */
+const KEY_SHOWN_MAX = 256;
+
+/** Path of a number that JSON does not have, which a binary message may carry all the same; undefined for none. */
+function nonFinitePath(value: JsonValue, path: string): string | undefined {
+  if (typeof value === "number") return Number.isFinite(value) ? undefined : path;
+  if (typeof value !== "object" || value === null) return undefined;
+  const isList = Array.isArray(value);
+  for (const [key, child] of isList ? value.entries() : Object.entries(value)) {
+    // Most are numbers that are in order: a path is made of those that may be at fault alone.
+    if (typeof child === "string" || (typeof child === "number" && Number.isFinite(child))) continue;
+    const part = isList
+      ? `[${key}]`
+      : /^\w{1,64}$/.test(`${key}`)
+        ? `.${key}`
+        : `[${JSON.stringify(`${key}`.slice(0, KEY_SHOWN_MAX))}]`;
+    const found = nonFinitePath(child, `${path}${part}`);
+    if (found !== undefined) return found;
   }
-  return false;
+  return undefined;
+}
+
+/** Whether it is not nested too deep, and has no number that is none; complains if it is not. */
+export function plainJson(complain: Complain, field: string, value: JsonValue, depthMax: number): boolean {
+  if (isDeeper(value, depthMax)) {
+    complain(field, "too_deep", `is nested deeper than ${depthMax} levels`);
+    return false;
+  }
+  const path = nonFinitePath(value, field);
+  if (path !== undefined) complain(path, "not_finite", "is NaN or infinite");
+  return path === undefined;
 }
 
 /** A whole number that 0 leaves to us. */

@@ -1,5 +1,6 @@
 /** Puts the operations together over a store and an engine, and owns their background work. */
 import type { Config } from "../config.ts";
+import { now, wallClock } from "../domain/clock.ts";
 import { createIdMinter } from "../domain/id.ts";
 import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
@@ -48,6 +49,7 @@ export interface ServicesOptions {
   /** Webhook bodies of the dialects. */
   readonly webhookBodies: Omit<WebhookBodies, "auspex">;
   readonly log: EngineLog;
+  readonly logLinesDropped: () => number;
 }
 
 export interface RunningServices extends Services {
@@ -61,38 +63,36 @@ export interface RunningServices extends Services {
   close(graceMs: number): Promise<void>;
 }
 
-/** Microseconds since the epoch, whole. */
-function now(): number {
-  return Math.round((performance.timeOrigin + performance.now()) * 1000);
-}
-
 export function createServices({
   store,
   engine,
   config,
   webhookBodies,
   log,
+  logLinesDropped,
 }: ServicesOptions): RunningServices {
   const mint = createIdMinter((bytes) => crypto.getRandomValues(bytes));
-  const mintId = () => mint(Date.now());
+  const mintId = () => mint(Math.floor(now() / 1000));
   const stopping = new AbortController();
   const ending = new AbortController();
   const hints = createHints();
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
-  const health = createHealth(engine);
+  const health = createHealth(engine, store.health, log);
   const metrics = createMetrics(store, engine, {
-    unfinished: () => answering.inFlight.unfinished(),
-    streams: () => answers.streams(),
+    logLinesDropped,
+    answersUnfinished: () => answering.inFlight.unfinished(),
+    answerStreams: () => answers.streams(),
   });
   const rate = createRateLimiter({
     perSecond: config.RATE_LIMIT,
-    now: () => performance.now() + performance.timeOrigin,
+    now: () => now() / 1000,
   });
   const webhooks = createWebhookDispatcher({
     deliveries: store.deliveries,
     egress,
     log,
     now,
+    wall: wallClock,
     random: Math.random,
   });
   const input: InputContext = { store, engine, egress, maxPictureBytes: config.MAX_BODY_BYTES };
@@ -132,7 +132,7 @@ export function createServices({
     secret,
     accounts: config.ACCOUNTS_FILE,
     open: config.open,
-    now,
+    now: wallClock,
   });
   const usage = createUsage({ store: store.accounts, quota: config.MONTHLY_QUOTA, now, log });
   const images = createImageOperations({
@@ -241,11 +241,24 @@ export function createServices({
       limits: config,
       watches,
     }),
-    models: createModelOperations({ store, models: engine.models, directory, limits: config }),
-    images,
-    datasets,
-    files: createFileLinks({ secret, datasets, now }),
-    feedback: createFeedbackOperations({ store, engine, limits: config, now }),
+    models: health.guard(
+      createModelOperations({ store, models: engine.models, directory, limits: config }),
+      "publishModelVersion",
+    ),
+    images: health.guard(images, "uploadImage", "importImage"),
+    datasets: health.guard(
+      datasets,
+      "createDataset",
+      "uploadDataset",
+      "addExamples",
+      "createLabel",
+      "createExample",
+    ),
+    files: createFileLinks({ secret, datasets, now: wallClock }),
+    feedback: health.guard(
+      createFeedbackOperations({ store, engine, limits: config, now }),
+      "createFeedback",
+    ),
     trainings: createTrainingOperations({
       store,
       runner: trainingRunner,

@@ -7,7 +7,7 @@ import type {
   UpsertDocumentsRequest,
 } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { chatId, flowId } from "./chatflow-checks.ts";
-import { type Check, type Complain, hasNonFinite, isDeeper, type Limits, length } from "./check.ts";
+import { type Check, type Complain, type Limits, length, plainJson } from "./check.ts";
 
 const DOCUMENTS_MAX = 100;
 /** As uploads of a question. */
@@ -39,9 +39,7 @@ function documents(
 }
 
 function metadata(complain: Complain, field: string, given: JsonObject, depthMax: number): void {
-  if (isDeeper(given, depthMax)) complain(field, "too_deep", `is nested deeper than ${depthMax} levels`);
-  else if (hasNonFinite(given)) complain(field, "not_finite", "holds a number that is NaN or infinite");
-  else {
+  if (plainJson(complain, field, given, depthMax)) {
     const bytes = Buffer.byteLength(JSON.stringify(given));
     if (bytes > METADATA_BYTES_MAX) {
       const description = `has ${bytes} bytes of JSON; at most ${METADATA_BYTES_MAX} are allowed`;

@@ -56,7 +56,8 @@ export async function run(
       version: prediction.version,
       input: resolved,
       signal,
-      deadlineAt: Math.ceil(deadlineUs / 1000),
+      // A millisecond late rather than early: then it is late here too.
+      deadlineAt: performance.now() + Math.ceil((deadlineUs - now()) / 1000),
       deaths: prediction.deaths,
       onWorkerDeath,
     });

@@ -31,6 +31,7 @@ import type {
 import type { Tensor } from "../../gen/auspex/v1/tensor_pb.ts";
 import { type FieldViolation, invalidArgument } from "../domain/error.ts";
 import { NAME_PART, TASKS } from "../domain/model.ts";
+import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
 import { ACCOUNT_CHECKS } from "./account-checks.ts";
 import { ANSWER_CHECKS } from "./answer-checks.ts";
@@ -40,8 +41,6 @@ import {
   type Check,
   type Complain,
   duration,
-  hasNonFinite,
-  isDeeper,
   type Limits,
   length,
   modelAlias,
@@ -49,6 +48,7 @@ import {
   modelRef,
   PAGE_TOKEN_LENGTH_MAX,
   pageSize,
+  plainJson,
   url,
   versionNumber,
 } from "./check.ts";
@@ -116,14 +116,36 @@ function tensor(complain: Complain, field: string, { dtype, shape, data }: Tenso
   return elements;
 }
 
+/** Numbers in the lists `data` of JSON tensors, flat or nested, counted without recursion. */
+function jsonElements(inputs: JsonValue | undefined): number {
+  if (typeof inputs !== "object" || inputs === null || Array.isArray(inputs)) return 0;
+  const lists: JsonValue[][] = [];
+  for (const value of Object.values(inputs)) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+    if (Array.isArray(value.data)) lists.push(value.data);
+  }
+  let elements = 0;
+  for (let list = lists.pop(); list !== undefined; list = lists.pop()) {
+    for (const item of list) {
+      if (Array.isArray(item)) lists.push(item);
+      else elements++;
+    }
+  }
+  return elements;
+}
+
 function create(request: CreatePredictionRequest, complain: Complain, limits: Limits): void {
   // Deferred, a name that no model can have is one that no model has.
   if (request.deferResolution) length(complain, "model", request.model, MODEL_LENGTH_MAX);
   else modelRef(complain, "model", request.model);
-  if (request.input && isDeeper(request.input, limits.MAX_JSON_DEPTH)) {
-    complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
-  } else if (request.input && hasNonFinite(request.input)) {
-    complain("input", "not_finite", "holds a number that is NaN or infinite");
+  if (request.input) plainJson(complain, "input", request.input, limits.MAX_JSON_DEPTH);
+  const jsonCount = jsonElements(request.input?.inputs);
+  if (jsonCount > limits.MAX_TENSOR_ELEMENTS) {
+    complain(
+      "input.inputs",
+      "too_large",
+      `have ${jsonCount} elements; at most ${limits.MAX_TENSOR_ELEMENTS} are allowed`,
+    );
   }
   const files = Object.keys(request.files);
   if (files.length > FILES_MAX)

@@ -9,6 +9,8 @@ export interface Transaction {
   run<P extends object>(statement: Statement<P, unknown>, params: P): Promise<number>;
   get<P extends object, R>(statement: Statement<P, R>, params: P): Promise<R | undefined>;
   all<P extends object, R>(statement: Statement<P, R>, params: P): Promise<R[]>;
+  /** Writes something that leaves nothing behind: it fails where any write would. */
+  touch(): Promise<void>;
   /**
    * Predictions that are pending or started, this transaction's own changes included. An operation that changes
    * the number says so here; it is undone with the operation when that is rolled back.

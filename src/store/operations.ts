@@ -73,6 +73,7 @@ import {
 } from "./prediction.ts";
 import { countByModel, listPredictions } from "./prediction-list.ts";
 import { getRating, listRatings, rateMessage } from "./rating.ts";
+import { touch } from "./storage-health.ts";
 import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
 import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
 import {
@@ -206,6 +207,7 @@ const ALL = [
   listLeads,
   putChatFiles,
   getChatFile,
+  touch,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(

@@ -9,14 +9,18 @@ import { SqliteConnection } from "./sqlite.ts";
 import { DatabaseThread } from "./thread-client.ts";
 import { errorFrom, failureOf, type ThreadData } from "./thread-protocol.ts";
 
-export async function openSqliteDatabase(file: string): Promise<Database> {
+/** @param onStorageFault told of each write that fails because storage does, before its caller is */
+export async function openSqliteDatabase(
+  file: string,
+  onStorageFault?: (text: string) => void,
+): Promise<Database> {
   const migrator = new SqliteConnection(file, "write");
   try {
     await migrate(migrator);
   } finally {
     migrator.close();
   }
-  const writer = await DatabaseThread.open({ file, role: "write" });
+  const writer = await DatabaseThread.open({ file, role: "write" }, onStorageFault);
   const lookups = new SqliteConnection(file, "read");
   const reader = new LazyThread({ file, role: "read" });
   const searcher = new LazyThread({ file, role: "search" });

@@ -1,7 +1,4 @@
-/**
- * All that is particular to SQLite: how it is opened, how a statement is compiled and kept prepared, which of its
- * errors mean that storage is out of order.
- */
+/** All that is particular to SQLite: how it is opened, how a statement is compiled and kept prepared. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { SqliteQueryCompiler } from "kysely";
 import { load as loadVectorFunctions } from "sqlite-vec";
@@ -81,6 +78,12 @@ export class SqliteConnection implements Transaction {
     return native.all(...compiled.bind(params)) as R[];
   }
 
+  /** The number is nobody's: SQLite keeps it in the file's first page for the application. */
+  async touch(): Promise<void> {
+    const { user_version: version } = this.#native.prepare("pragma user_version").get() ?? {};
+    this.#native.exec(`pragma user_version = ${version === 0 ? 1 : 0}`);
+  }
+
   /** Runs SQL that has no parameters and no rows. */
   exec(sql: string): void {
     this.#native.exec(sql);
@@ -114,29 +117,4 @@ export class SqliteConnection implements Transaction {
     }
     return prepared;
   }
-}
-
-/** Primary result codes (sqlite.org/rescode.html) that are the storage's fault and may pass. */
-const STORAGE_CODES = new Set([
-  5, // busy
-  8, // read-only
-  10, // input or output failed
-  11, // corrupt
-  13, // full
-  14, // cannot open
-  26, // not a database
-]);
-
-export function isStorageFault(error: unknown): boolean {
-  const code = sqliteCode(error);
-  return code !== undefined && STORAGE_CODES.has(code);
-}
-
-export function isBusy(error: unknown): boolean {
-  return sqliteCode(error) === 5;
-}
-
-function sqliteCode(error: unknown): number | undefined {
-  if (!(error instanceof Error && "errcode" in error && typeof error.errcode === "number")) return undefined;
-  return error.errcode & 0xff;
 }

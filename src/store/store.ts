@@ -14,6 +14,8 @@ import type { Delivery, DeliveryState, NewDelivery } from "../domain/webhook.ts"
 import type { AccountStore } from "./account.ts";
 import type { ChatflowStore, ChatStore, PassageStore, UpsertStore } from "./chatflow-store.ts";
 import type { DatasetStore, DeletionStore, ExampleStore, ImportStore } from "./dataset-store.ts";
+import type { FolderLock } from "./lock.ts";
+import type { StorageHealth } from "./storage-health.ts";
 import type { EmbeddingStore, TrainingStore } from "./training-store.ts";
 
 export interface Store {
@@ -33,6 +35,7 @@ export interface Store {
   readonly upserts: UpsertStore;
   readonly chats: ChatStore;
   readonly blobs: BlobStore;
+  readonly health: StorageHealth;
   /** What to print at start, e.g. `sqlite ./data/auspex.db`. */
   readonly description: string;
   /** Flushes what is queued, closes the database and gives up the data folder's lock. */
@@ -185,4 +188,8 @@ export interface StoreOptions {
   readonly dataDir: string;
   /** Most unfinished predictions. */
   readonly queueMax: number;
+  /** Bytes of the disk below which nothing more is to be accepted; 0 looks at no disk. */
+  readonly diskReserve?: number;
+  /** The folder's, when the caller holds it already; it is released when the store is closed, or does not open. */
+  readonly lock?: FolderLock;
 }

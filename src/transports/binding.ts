@@ -104,6 +104,11 @@ export function methodName({ method }: Binding): string {
   return `${method.parent.typeName}/${method.name}`;
 }
 
+/** `/package.Service/Method`, as requests name it. */
+export function methodPath(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
 function bind<S extends DescService>(service: S, operations: Operations<S>): Binding[] {
   // The one place where per-method types are given up: `Operations` and `service.methods` are two views of one
   // descriptor, so each name has an operation of its own method's types.

@@ -344,6 +344,9 @@ function killedBy(worker: WorkerProcess, poison?: Uint8Array): WorkerProcess {
     up: worker.up,
     gone: worker.gone,
     kill: (death) => worker.kill(death),
+    get tensors() {
+      return worker.tensors;
+    },
     get death() {
       return worker.death;
     },

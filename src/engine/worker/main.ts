@@ -10,6 +10,7 @@ import { toWire } from "../wire-error.ts";
 import { Fits } from "./fits.ts";
 import { LoadedModels } from "./loaded-models.ts";
 import { createRuntimes } from "./runtimes.ts";
+import { tensorCount } from "./tensor-count.ts";
 import { openVersion, type Version } from "./version.ts";
 
 // Written by worker-process.ts, of this same program.
@@ -24,6 +25,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 const models = new LoadedModels(createRuntimes(settings.threads), settings.runtime);
 const fits = new Fits();
 const versions = new Map<string, Version>();
+let tensorsTold = 0;
 
 function send(message: FromWorker): void {
   // Refused only when main is gone, and then "disconnect" follows.
@@ -85,6 +87,9 @@ async function reply(message: ToWorker): Promise<void> {
   } catch (error) {
     send({ kind: "refusal", id: message.id, error: toWire(error) });
   }
+  const count = tensorCount();
+  if (count !== tensorsTold) send({ kind: "tensors", count });
+  tensorsTold = count;
 }
 
 let last = Promise.resolve();

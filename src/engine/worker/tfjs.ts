@@ -25,6 +25,7 @@ import {
   Unsupported,
 } from "./runtime.ts";
 import type { SavedModel } from "./saved-model.ts";
+import { countTensorsOf } from "./tensor-count.ts";
 import { type ModelFiles, readModelFiles } from "./weights.ts";
 
 /** The parts of TF.js that are used here, from four packages or from one. */
@@ -62,6 +63,7 @@ interface BareModel {
 }
 
 export function createTfjsRuntime(name: RuntimeName, kit: TfjsKit): Runtime {
+  countTensorsOf(kit.core);
   return {
     name,
     async load(folder, manifest) {

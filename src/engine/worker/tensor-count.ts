@@ -1,0 +1,15 @@
+/** How many tensors TF.js holds in this process: what a model or a call has left behind shows here first. */
+import type * as tf from "@tensorflow/tfjs-core";
+
+type Core = Pick<typeof tf, "memory">;
+
+/** The wasm backend's, and the one that native TensorFlow brings along. */
+const cores = new Set<Core>();
+
+export function countTensorsOf(core: Core): void {
+  cores.add(core);
+}
+
+export function tensorCount(): number {
+  return [...cores].reduce((sum, core) => sum + core.memory().numTensors, 0);
+}
