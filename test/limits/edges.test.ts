@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { BadRequestSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { REQUEST_LIMITS, SETTING_LIMITS } from "../../scripts/limit-table.ts";
+import { limitsPage } from "../../scripts/limits.ts";
 import { sourceConstants } from "../../scripts/source-constants.ts";
 import { allMethods, nameOf, type Request } from "../access/rpcs.ts";
 import { clientOf, startServer, type TestServer } from "../harness.ts";
@@ -87,6 +88,10 @@ describe("no limit is without its edge", () => {
     const byRequest = Object.entries(SETTING_LIMITS).filter(([, { edge }]) => edge.startsWith("one below"));
     const keys = [...Object.keys(REQUEST_LIMITS), ...byRequest.map(([name]) => name)];
     expect(Object.keys(EDGES).toSorted()).toEqual(keys.toSorted());
+  });
+
+  test("of settings, each of which names a test that there is", async () => {
+    await expect(limitsPage()).resolves.toContain("MAX_PIXELS");
   });
 
   test("of those in files that check requests", () => {
