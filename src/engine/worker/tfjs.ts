@@ -32,7 +32,7 @@ import { type ModelFiles, readModelFiles } from "./weights.ts";
 export interface TfjsKit {
   readonly core: Pick<
     typeof tf,
-    "tensor" | "tidy" | "dispose" | "setBackend" | "getBackend" | "memory" | "Tensor"
+    "tensor" | "tidy" | "dispose" | "setBackend" | "getBackend" | "memory" | "engine" | "Tensor"
   >;
   /** The backend's name in TF.js. */
   readonly backend: string;
