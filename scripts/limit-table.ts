@@ -351,6 +351,36 @@ export const SETTING_LIMITS: Readonly<Record<string, EdgeRow>> = {
     at: "four times as many may wait; then RESOURCE_EXHAUSTED",
     edge: "two are made at once, eight are under way, and the next is refused",
   },
+  DISK_RESERVE: {
+    of: "bytes of room on the data folder's disk",
+    at: "nothing more is accepted: UNAVAILABLE (503); reading goes on",
+    edge: "F9 a disk that fills up under load: nothing more is accepted while reading goes on, and it recovers by itself",
+  },
+  MAX_BYTES_IN_FLIGHT: {
+    of: "bytes of bodies in memory",
+    at: "RESOURCE_EXHAUSTED (429), unread",
+    edge: "F20 I10 …: bodies beyond the budget are refused unread",
+  },
+  MAX_CONNECTIONS: {
+    of: "connections to each port",
+    at: "further ones are closed",
+    edge: "MAX_CONNECTIONS: one more is closed, on either port",
+  },
+  REQUEST_TIMEOUT: {
+    of: "time in which a request must arrive",
+    at: "408 and the connection is closed; gRPC: DEADLINE_EXCEEDED",
+    edge: "F27 …: closed in time, and nobody waits for it",
+  },
+  ANSWER_TIMEOUT: {
+    of: "time in which nothing of an answer is taken",
+    at: "the caller is cut off",
+    edge: "F26 a client that never opens its window is cut off from each answer, and holds no memory",
+  },
+  IDLE_TIMEOUT: {
+    of: "time of a gRPC connection without calls",
+    at: "the connection is closed",
+    edge: "F26 … idle connections cost little, do not hinder the others, and are closed",
+  },
 };
 
 /** Settings that set no limit to anything. */

@@ -114,7 +114,7 @@ export function isDeeper(value: JsonValue, limit: number): boolean {
 }
 
 /** Of a key in a path; a longer one is cut. */
-const KEY_SHOWN_MAX = 256;
+const KEY_SHOWN_LENGTH = 256;
 
 /** Path of a number that JSON does not have, which a binary message may carry all the same; undefined for none. */
 function nonFinitePath(value: JsonValue, path: string): string | undefined {
@@ -128,7 +128,7 @@ function nonFinitePath(value: JsonValue, path: string): string | undefined {
       ? `[${key}]`
       : /^\w{1,64}$/.test(`${key}`)
         ? `.${key}`
-        : `[${JSON.stringify(`${key}`.slice(0, KEY_SHOWN_MAX))}]`;
+        : `[${JSON.stringify(`${key}`.slice(0, KEY_SHOWN_LENGTH))}]`;
     const found = nonFinitePath(child, `${path}${part}`);
     if (found !== undefined) return found;
   }

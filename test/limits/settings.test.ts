@@ -1,6 +1,8 @@
 /** Limits of running things, which no single request can pass. */
 import { once } from "node:events";
 import { connect } from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
@@ -110,6 +112,29 @@ describe("a setting", () => {
       expect(answered).toEqual([1, 3]);
     } finally {
       session.destroy();
+    }
+  });
+
+  test("MAX_CONNECTIONS: one more is closed, on either port", async () => {
+    await using server = await startServer({ settings: { CATALOGUE: "0", MAX_CONNECTIONS: "2" } });
+    for (const url of [server.url, server.grpcUrl]) {
+      const open = async () => {
+        const socket = connectSocket(Number(new URL(url).port), "127.0.0.1").on("error", () => {});
+        await once(socket, "connect");
+        return socket;
+      };
+      const held = [await open(), await open()];
+      const third = await open();
+      await once(third, "close");
+      expect(held.map(({ closed }) => closed)).toEqual([false, false]);
+      for (const socket of held) socket.destroy();
+      // There is room again.
+      await until(async () => {
+        const next = await open();
+        const isTaken = await Promise.race([once(next, "close").then(() => false), sleep(200, true)]);
+        next.destroy();
+        return isTaken;
+      });
     }
   });
 
