@@ -18,6 +18,9 @@ export interface Scene {
   /** `owner/name` of the model of the inputs, and of that of the pictures. */
   readonly model: string;
   readonly pictureModel: string;
+  /** A chatflow's id, and what it is asked. */
+  readonly chatflow: string;
+  readonly questions: readonly string[];
   /** Where webhooks go; undefined for none. */
   readonly webhook: string | undefined;
 }

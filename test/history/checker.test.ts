@@ -39,18 +39,18 @@ describe("in a real run's database", () => {
 
   test("a loss", async () => {
     expect(await planted("delete from prediction where id = ?")).toEqual(["I1"]);
-  }, 120_000);
+  }, 300_000);
 
   test("a second settle", async () => {
     const error = `'{"source":"internal","code":"internal","message":"planted"}'`;
     const sql = `update prediction set status = 'failed', output = null, error = ${error} where id = ?`;
     expect(await planted(sql)).toContain("I2");
-  }, 120_000);
+  }, 300_000);
 
   test("a skipped revision", async () => {
     const sql = "update prediction set revision = revision + 1 where id = ?";
     expect(await planted(sql)).toContain("I5");
-  }, 120_000);
+  }, 300_000);
 });
 
 const ID = "0190a000-0000-7000-8000-000000000000";
@@ -64,7 +64,7 @@ const END: Seen = {
 };
 const EXPECTED: Expected = {
   values: [new Float32Array([1]), new Float32Array([2])],
-  labels: ["cat"],
+  words: { picture: ["cat"], question: [] },
   memoryMax: 100,
 };
 
@@ -115,7 +115,7 @@ const CASES: readonly Case[] = [
     [told(0, STARTED, { operation: "watch", stream: 1 }), streamEnded()],
   ],
   ["I8", "another's output", [told(0, {}, { input: 1 })]],
-  ["I8", "another's label", [{ ...told(0, {}), kind: "answered", input: 0, label: "dog" }]],
+  ["I8", "another's label", [{ ...told(0, {}), kind: "answered", about: "picture", input: 0, said: "dog" }]],
   ["I9", "serving without a worker", [probed(0, 0)]],
   ["I9", "refused while serving", [probed(0, 1), refused(20), probed(40, 1)]],
   ["I10", "more memory than there may be", [{ kind: "measured", at: 0, bytes: 101 }]],

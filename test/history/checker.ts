@@ -3,7 +3,15 @@
  * It knows nothing of the server but what its clients were told, so it can be tried on histories that are wrong.
  */
 import type { FinalState } from "./final-state.ts";
-import { type Event, isTerminal, type Probed, rankOf, type Seen, type Told } from "./history.ts";
+import {
+  type Answered,
+  type Event,
+  isTerminal,
+  type Probed,
+  rankOf,
+  type Seen,
+  type Told,
+} from "./history.ts";
 
 export interface Violation {
   readonly invariant: `I${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10}`;
@@ -13,8 +21,8 @@ export interface Violation {
 export interface Expected {
   /** The right output for each input of the run. */
   readonly values: readonly Float32Array[];
-  /** The right label for each input of callers that are told labels. */
-  readonly labels: readonly string[];
+  /** The right label for each picture, and the right answer to each question. */
+  readonly words: Readonly<Record<Answered["about"], readonly string[]>>;
   /** Resident bytes that the server's own process may have at any time. */
   readonly memoryMax: number;
 }
@@ -209,10 +217,10 @@ function outputs(
   }
   for (const event of events) {
     if (event.kind !== "answered") continue;
-    const right = expected.labels[event.input];
-    if (event.label !== right) {
+    const right = expected.words[event.about][event.input];
+    if (event.said !== right) {
       found.push(
-        ...violation("I8", `input ${event.input} over ${event.door} is ${event.label}, not ${right}`),
+        ...violation("I8", `${event.about} ${event.input} over ${event.door}: ${event.said}; not: ${right}`),
       );
     }
   }

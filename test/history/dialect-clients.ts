@@ -103,9 +103,10 @@ export function einsteinVisionActor(scene: Scene, name: string): Actor {
         ...self,
         ...times,
         kind: "answered",
+        about: "picture",
         operation: "create",
         input,
-        label: answer.probabilities[0]?.label ?? "",
+        said: answer.probabilities[0]?.label ?? "",
       }));
     },
   };
@@ -156,9 +157,72 @@ export function einsteinPredictionActor(scene: Scene, name: string, secret: stri
   };
 }
 
-/** Nothing is known of it but that it is there. */
-function acknowledged(id: string): Seen {
-  return { id, status: "pending", revision: undefined, attempt: undefined, values: undefined, failure: "" };
+/** Asks in a session of its own, in one piece or as a stream. */
+export function studioActor(scene: Scene, name: string): Actor {
+  const { target, history, random, chatflow, questions } = scene;
+  const self = { client: name, door: "studio" } as const;
+  return {
+    ...self,
+    async act() {
+      const input = pick(random, questions.length);
+      const streaming = random() < 0.5;
+      const began = history.now();
+      const note = (id: string, status: Status) =>
+        history.record(
+          told(self, "create", undefined, acknowledged(id, status), { began, ended: history.now() }),
+        );
+      const call = async () => {
+        const response = await fetch(`${target.server.url}/api/v1/prediction/${chatflow}`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({
+            question: questions[input],
+            streaming,
+            overrideConfig: { sessionId: name },
+          }),
+        });
+        const id = response.headers.get("x-prediction-id") ?? "";
+        // A stream is durable from its head on.
+        if (streaming && response.ok) note(id, "pending");
+        const said = streaming
+          ? await streamedText(response)
+          : (await jsonOf<{ text: string }>(response)).text;
+        note(id, "succeeded");
+        return said;
+      };
+      await recorded(scene, self, { operation: "create", codeOf, call }, (said, times) => ({
+        ...self,
+        ...times,
+        kind: "answered",
+        about: "question",
+        operation: "create",
+        input,
+        said,
+      }));
+    },
+  };
+}
+
+/** What its tokens come to; rejects for one that does not say its end. */
+async function streamedText(response: Response): Promise<string> {
+  const text = await response.text();
+  if (!response.ok) throw new HttpRefusal(response.status, text);
+  const events = text
+    .split("\n")
+    .filter((line) => line.startsWith("data:"))
+    .map(
+      (line) => JSON.parse(line.slice("data:".length)) as { readonly event: string; readonly data: unknown },
+    );
+  const failure = events.find(({ event }) => event === "error");
+  if (failure)
+    throw new HttpRefusal(/shutting down/.test(String(failure.data)) ? 503 : 500, String(failure.data));
+  if (events.at(-1)?.event !== "end") throw new Error("the stream broke off");
+  return events.flatMap(({ event, data }) => (event === "token" ? [data] : [])).join("");
+}
+
+/** Nothing is known of it but that it is there, and how far it has come. */
+function acknowledged(id: string, status: Status = "pending"): Seen {
+  return { id, status, revision: undefined, attempt: undefined, values: undefined, failure: "" };
 }
 
 function told(

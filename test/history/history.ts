@@ -63,11 +63,14 @@ export interface StreamEnded extends Omit<Call, "operation"> {
   readonly afterRevision: number | undefined;
 }
 
-/** An answer that names no prediction: what it says of its input has to be right all the same. */
+/** An answer in words, whether or not it names a prediction: what it says of its input has to be right. */
 export interface Answered extends Call {
   readonly kind: "answered";
+  /** Which of the run's pictures, or of its questions, it is about. */
+  readonly about: "picture" | "question";
   readonly input: number;
-  readonly label: string;
+  /** A picture's first label; the text of an answer. */
+  readonly said: string;
 }
 
 /** A call that was refused, or whose connection broke. */

@@ -8,6 +8,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ChatflowService, Retriever_Mode } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import {
@@ -23,7 +24,12 @@ import { writeMlp } from "../models/mlp.ts";
 import { childrenOf, residentBytes } from "../processes.ts";
 import { type Actor, play, type Scene, seeded } from "./actor.ts";
 import { check, type Expected, type Violation } from "./checker.ts";
-import { einsteinPredictionActor, einsteinVisionActor, wriftaiActor } from "./dialect-clients.ts";
+import {
+  einsteinPredictionActor,
+  einsteinVisionActor,
+  studioActor,
+  wriftaiActor,
+} from "./dialect-clients.ts";
 import { type FinalState, readFinalState } from "./final-state.ts";
 import { createHistory, type Event, type History, isTerminal, type Probed } from "./history.ts";
 import { rpcActor, seenOf } from "./rpc-client.ts";
@@ -32,6 +38,19 @@ const MODEL = "local/mlp";
 const PICTURE_MODEL = "auspex/mobilenet-tiny";
 const PHOTOGRAPHS = ["zebra", "panda"] as const;
 const INPUTS = 24;
+const DOCUMENT = `# Animals
+
+Zebras have stripes, and no two have the same.
+
+# Bamboo
+
+Pandas eat bamboo for twelve hours a day.
+
+# Sleep
+
+Horses doze standing up.
+`;
+const QUESTIONS = ["What do pandas eat each day?", "Which animals have stripes?", "How do horses doze?"];
 const PROBE_EVERY_MS = 25;
 /** Resident: what a loaded server has, and as much again. */
 const MEMORY_MAX = 700 * 1024 ** 2;
@@ -88,7 +107,10 @@ export async function run(options: RunOptions): Promise<Verdict> {
       Float32Array.from({ length: 64 }, () => random() * 2 - 1),
     );
     const pictures = await Promise.all(PHOTOGRAPHS.map((name) => readFile(photograph(name))));
+    const chatflow = await makeFlow(target.server);
     const scene: Scene = {
+      chatflow,
+      questions: QUESTIONS,
       target,
       history,
       random,
@@ -153,12 +175,13 @@ function actorsOf(scene: Scene, count: number): readonly Actor[] {
     ...DOORS.flatMap((door) => times((i) => rpcActor(scene, door, `${door}-${i}`))),
     ...times((i) => wriftaiActor(scene, `wriftai-${i}`)),
     einsteinVisionActor(scene, "einstein-vision"),
+    ...times((i) => studioActor(scene, `studio-${i}`)),
     einsteinPredictionActor(scene, "einstein-prediction", "any secret does where nobody asks who signed"),
   ];
 }
 
 /** What a quiet server answers to each input, one at a time. */
-async function answers(server: TestServer, scene: Scene): Promise<Pick<Expected, "values" | "labels">> {
+async function answers(server: TestServer, scene: Scene): Promise<Pick<Expected, "values" | "words">> {
   const client = clientOf(server, "grpc", PredictionService);
   const values: Float32Array[] = [];
   for (const input of scene.inputs) {
@@ -179,7 +202,30 @@ async function answers(server: TestServer, scene: Scene): Promise<Pick<Expected,
     const { probabilities = [] } = (prediction?.output ?? {}) as { probabilities?: { label: string }[] };
     labels.push(probabilities[0]?.label ?? "");
   }
-  return { values, labels };
+  const flows = clientOf(server, "grpc", ChatflowService);
+  const texts: string[] = [];
+  for (const text of scene.questions) {
+    const { answer } = await flows.createAnswer({ chatflowId: scene.chatflow, question: { text } });
+    texts.push(answer?.text ?? "");
+  }
+  return { values, words: { picture: labels, question: texts } };
+}
+
+/** Answers by words alone, which is as quick as can be. */
+async function makeFlow(server: TestServer): Promise<string> {
+  const flows = clientOf(server, "grpc", ChatflowService);
+  const { chatflow } = await flows.createChatflow({
+    name: "of the run",
+    definition: {
+      memory: { window: 4 },
+      retriever: { mode: Retriever_Mode.KEYWORD },
+      generator: { case: "extractive", value: { sentences: 1 } },
+    },
+  });
+  const content = new TextEncoder().encode(DOCUMENT);
+  const id = chatflow?.id ?? "";
+  await flows.upsertDocuments({ chatflowId: id, documents: [{ name: "animals.md", content }] });
+  return id;
 }
 
 /** Asks for its health and looks at its memory, over and over. */

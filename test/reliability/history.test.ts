@@ -15,8 +15,9 @@ test(`F4 killed ${KILLS} times under load: nothing that was answered is lost, or
   const report = await killRepeatedly({ kills: KILLS, seed: 4, answersBetween: 15 });
   expect(report.violations).toEqual([]);
   expect(report.answered).toBeGreaterThan(KILLS * 15);
-  expect(report.slowestRecovery).toBeLessThan(15_000);
-}, 300_000);
+  // The time itself is a figure of the soak.
+  expect(report.slowestRecovery).toBeLessThan(60_000);
+}, 600_000);
 
 test("F3 workers killed under load: no caller sees it", async () => {
   const verdict = await run({
