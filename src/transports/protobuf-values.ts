@@ -1,7 +1,7 @@
 /**
  * How many values a protobuf message has, counted before it is decoded. What a message costs the main thread goes by
- * its values, not its bytes: 50 MB of one tensor take milliseconds to decode, 50 MB of two-byte fields ten seconds in
- * which nobody else is served, and gigabytes. The walk makes no object of any of them.
+ * its values, not its bytes: 50 MB of one tensor take milliseconds to decode, 50 MB of small fields seconds in which
+ * nobody else is served, and a gigabyte. The walk makes no object of any of them, and ends at the limit.
  *
  * It counts as JSON is counted, so that what may come as the one may come as the other: every field is one value, every
  * number of a packed list is one, and what only wraps a value (an entry of a map, `google.protobuf.Value`) is none.
