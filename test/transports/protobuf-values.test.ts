@@ -8,7 +8,7 @@ import {
   CreatePredictionRequestSchema,
   PredictionService,
 } from "../../gen/auspex/v1/prediction_pb.ts";
-import { hasMoreValues } from "../../src/transports/protobuf-values.ts";
+import { weigh } from "../../src/transports/protobuf-values.ts";
 import { nested, unknownFields } from "../hostile/protobuf-messages.ts";
 import { DOORS, type Listeners, startListeners, transportOf } from "./listeners.ts";
 import { memoryServices } from "./memory-services.ts";
@@ -27,7 +27,7 @@ function encoded(init: Init): Uint8Array {
 /** Values that are counted, the blanks' field not. */
 function countOf(bytes: Uint8Array): number {
   let count = 0;
-  while (hasMoreValues(CreatePredictionRequestSchema, bytes, count)) count++;
+  while (weigh(CreatePredictionRequestSchema, bytes, count) === "more") count++;
   return count - 1;
 }
 
@@ -52,22 +52,29 @@ describe("F25 what counts as a value", () => {
 
   test("fields that nobody knows, and what is repeated within an entry", () => {
     const bytes = unknownFields(2000);
-    expect(hasMoreValues(CreatePredictionRequestSchema, bytes, 1999)).toBe(true);
-    expect(hasMoreValues(CreatePredictionRequestSchema, bytes, 2000)).toBe(false);
+    expect(weigh(CreatePredictionRequestSchema, bytes, 1999)).toBe("more");
+    expect(weigh(CreatePredictionRequestSchema, bytes, 2000)).toBe("within");
     const { number = 0 } = CreatePredictionRequestSchema.field.files ?? {};
     // One entry of a map that has its key 2,000 times: the first two fields are the entry's own.
     const entry = nested(number, 1, Buffer.alloc(4000, Buffer.from([0x0a, 0])));
-    expect(hasMoreValues(CreatePredictionRequestSchema, entry, 1998)).toBe(true);
-    expect(hasMoreValues(CreatePredictionRequestSchema, entry, 1999)).toBe(false);
+    expect(weigh(CreatePredictionRequestSchema, entry, 1998)).toBe("more");
+    expect(weigh(CreatePredictionRequestSchema, entry, 1999)).toBe("within");
   });
 
-  test("what cannot be walked is left to the library", () => {
-    for (const bytes of [
-      Buffer.alloc(5000, 0xff),
-      nested(1, 3000),
-      Buffer.concat([Buffer.of(0x0a, 0x7f), Buffer.alloc(50)]),
-    ]) {
-      expect(hasMoreValues(ListDatasetsRequestSchema, bytes, 10)).toBe(false);
+  test("nothing is passed over in what the library reads by another type than its tag says, or not at all", () => {
+    const text = Buffer.alloc(5000, 0x20);
+    const wrong = {
+      "a number as a text": nested(ListDatasetsRequestSchema.field.pageSize?.number ?? 0, 1, text),
+      "a text as a group": Buffer.concat([Buffer.of((2 << 3) | 4, 1), text]),
+      "a tag beyond 32 bits": Buffer.concat([Buffer.of(0x92, 0x80, 0x80, 0x80, 0x80, 0x08, 0x7f), text]),
+      "a number without an end": Buffer.alloc(5000, 0xff),
+      "a length beyond the message": Buffer.concat([Buffer.of(0x7a, 0xff, 0xff, 0x7f), text]),
+    };
+    const { number = 0 } = CreatePredictionRequestSchema.field.tensors ?? {};
+    const cut = nested(number, 1, nested(2, 1, Buffer.concat([Buffer.of(0x12, 2, 0xff, 0xff), text])));
+    expect(weigh(CreatePredictionRequestSchema, cut, 10)).toBe("malformed");
+    for (const [name, bytes] of Object.entries(wrong)) {
+      expect([name, weigh(ListDatasetsRequestSchema, bytes, 10)]).toEqual([name, "malformed"]);
     }
   });
 });

@@ -1,5 +1,5 @@
 /** Requests of every operation, as protobuf or JSON: decoding, `validate`, `acceptInput`. The first byte chooses. */
-import { create, fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { AccountService } from "../../../gen/auspex/v1/account_pb.ts";
 import { DatasetService, FeedbackService } from "../../../gen/auspex/v1/dataset_pb.ts";
 import { ImageService } from "../../../gen/auspex/v1/image_pb.ts";
@@ -15,10 +15,12 @@ import { AuspexError } from "../../../src/domain/error.ts";
 import type { ImageId } from "../../../src/domain/id.ts";
 import { acceptInput, requestHash } from "../../../src/services/input.ts";
 import { validate } from "../../../src/services/validation.ts";
+import { READ_OPTIONS } from "../../../src/transports/decode-message.ts";
+import { weigh } from "../../../src/transports/protobuf-values.ts";
 import { holds, noPollution, parsed, unlessRefused } from "../target.ts";
 
 export const claim =
-  "A request that can be decoded is refused with the path of what is wrong, or means the same when it is written anew, and loses no input.";
+  "A request that can be decoded is refused with the path of what is wrong, or means the same when it is written anew, and loses no input; its values were counted before.";
 
 const LIMITS = {
   WAIT_MAX: 60_000,
@@ -56,11 +58,13 @@ export function fuzz(data: Buffer): void {
   const body = data.subarray(1);
   let request: ReturnType<typeof fromBinary>;
   try {
-    request = choice % 2 === 0 ? fromBinary(schema, body) : fromJson(schema, parsed(body) as never);
+    request =
+      choice % 2 === 0 ? fromBinary(schema, body, READ_OPTIONS) : fromJson(schema, parsed(body) as never);
   } catch {
     // What the library cannot decode, the doors refuse.
     return;
   }
+  if (choice % 2 === 0) counted(schema, body, request);
   const checked = unlessRefused(isRefusal, () => {
     validate(request as Checked, LIMITS);
     return true;
@@ -69,6 +73,24 @@ export function fuzz(data: Buffer): void {
   if (checked && request.$typeName === CreatePredictionRequestSchema.typeName) {
     accept(request as CreatePredictionRequest);
   }
+}
+
+/** What was made of the bytes was counted in them before. */
+function counted(schema: DescMessage, bytes: Uint8Array, message: object): void {
+  const made = valuesIn(message);
+  holds(
+    made === 0 || weigh(schema, bytes, made - 1) !== "within",
+    "a message has more values than were counted in it",
+  );
+}
+
+/** Elements of lists, entries of maps and members of JSON, within one another. */
+function valuesIn(item: unknown): number {
+  if (typeof item !== "object" || item === null || item instanceof Uint8Array) return 0;
+  if (Array.isArray(item)) return item.reduce((sum: number, child) => sum + 1 + valuesIn(child), 0);
+  // What stands for a choice of fields is no value either.
+  const isMessage = Object.hasOwn(item, "$typeName") || Object.hasOwn(item, "case");
+  return Object.values(item).reduce((sum: number, child) => sum + (isMessage ? 0 : 1) + valuesIn(child), 0);
 }
 
 function accept(request: CreatePredictionRequest): void {
