@@ -271,7 +271,17 @@ export function createServices({
       refuseUnlessServing: health.refuseUnlessServing,
     }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
-    chatflows: chatflows.operations,
+    // Those that answer refuse by themselves, where they create predictions.
+    chatflows: health.guard(
+      chatflows.operations,
+      "createChatflow",
+      "updateChatflow",
+      "createChatflowKey",
+      "upsertDocuments",
+      "rateMessage",
+      "createLead",
+      "createAttachments",
+    ),
     authenticate,
     authenticateAsker: chatflows.authenticateAsker,
     renewToken: tokens.renew,
