@@ -25,8 +25,13 @@ const WARM_UP_ROUNDS = 6;
 const SHARE = 0.01;
 /** Streams that are open at once and never read; the oldest goes when another comes. */
 const WATCHERS_MAX = 400;
+/** Workers tell their counts with their answers, and at rest within a second. */
+const TENSORS_REST_MS = 3000;
 /** Of a prediction that is watched: 33 KB of JSON. */
 const WATCHED_ROWS = 128;
+
+/** Pinned to wasm: what is left behind in TF.js can be counted. */
+const COUNTED = "bench/counted";
 
 const GOALS = { memoryGrowth: 0.1, p99: 2 } as const;
 
@@ -66,7 +71,7 @@ const HOSTILE: readonly string[] = [
 /** A create by REST, of so many rows. */
 function creation(rows: number): string {
   const x = { dtype: "float32", shape: [rows, 64], data: Array(rows * 64).fill(0.5) };
-  return JSON.stringify({ model: "bench/mlp", input: { inputs: { x } } });
+  return JSON.stringify({ model: COUNTED, input: { inputs: { x } } });
 }
 
 interface Hostility {
@@ -136,10 +141,18 @@ const residents = (server: TestServer): readonly number[] => {
   return [pid, ...childrenOf(pid)].map(residentBytes);
 };
 
+/** That TF.js holds in the workers, while nothing runs. */
+async function tensorsOf({ url }: TestServer): Promise<number> {
+  await delay(TENSORS_REST_MS);
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(/^auspex_worker_tensors (\d+)$/m.exec(text)?.[1]);
+}
+
 /** Whether all goals are met. */
 export async function soakHostile(minutes: number, progress: (text: string) => void): Promise<boolean> {
   const models = await mkdtemp(join(tmpdir(), "auspex-models-"));
   await writeMlp(join(models, "bench/mlp", "1"));
+  await writeMlp(join(models, COUNTED, "1"), { manifest: { runtime: "tfjs-wasm" } });
   await using generator = startGenerator();
   await using server = await startServer({
     settings: { MODELS_DIR: models, CATALOGUE: "0", WORKERS: "2", RATE_LIMIT: "off", RETENTION: "60s" },
@@ -159,6 +172,7 @@ export async function soakHostile(minutes: number, progress: (text: string) => v
       quiet.push(await generator.run(order));
     }
     const rate = median(quiet.map(({ requests, seconds }) => requests / seconds));
+    const tensorsBefore = await tensorsOf(server);
     const hostility = beHostile(server, rate * SHARE);
     const loud: LoadResult[] = [];
     let before: readonly number[] = [];
@@ -172,7 +186,9 @@ export async function soakHostile(minutes: number, progress: (text: string) => v
       most = now.map((bytes, i) => Math.max(bytes, most[i] ?? 0));
     }
     await hostility.stop();
-    return report({ quiet, loud, before, after: residents(server), most, counts: hostility.counts });
+    const after = residents(server);
+    const tensors = [tensorsBefore, await tensorsOf(server)] as const;
+    return report({ quiet, loud, before, after, most, tensors, counts: hostility.counts });
   } finally {
     await rm(models, { recursive: true, force: true });
   }
@@ -184,10 +200,12 @@ interface Findings {
   readonly before: readonly number[];
   readonly after: readonly number[];
   readonly most: readonly number[];
+  /** Before and after. */
+  readonly tensors: readonly [number, number];
   readonly counts: Hostility["counts"];
 }
 
-function report({ quiet, loud, before, after, most, counts }: Findings): boolean {
+function report({ quiet, loud, before, after, most, tensors, counts }: Findings): boolean {
   const answered = loud.reduce((sum, { requests }) => sum + requests, 0);
   console.log(
     `${answered} predictions, ${counts.hostile} hostile requests, ${counts.vanished} callers that vanished, ` +
@@ -208,7 +226,8 @@ function report({ quiet, loud, before, after, most, counts }: Findings): boolean
   console.log(
     `p99 of the others: ${ms(alone)} alone, ${ms(beside)} beside, ${ratio.toFixed(2)}× (goal: ${GOALS.p99})`,
   );
-  return isFlat.every(Boolean) && ratio <= GOALS.p99;
+  console.log(`tensors in the workers: ${tensors[0]} before, ${tensors[1]} after`);
+  return isFlat.every(Boolean) && ratio <= GOALS.p99 && tensors[0] === tensors[1];
 }
 
 function median(values: readonly number[]): number {
