@@ -57,10 +57,6 @@ async function main(): Promise<void> {
   );
   const log = pino({ level: config.LOG_LEVEL }, output);
   const server = await startServer(config, log, output.dropped);
-  output.write(`${server.banner}\n`);
-  const startMs = Math.round(performance.now());
-  log.info({ http: server.httpPort, grpc: server.grpcPort, startMs }, "ready");
-
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(1);
@@ -84,6 +80,10 @@ async function main(): Promise<void> {
     log.fatal({ err: error }, "uncaught error; stopping at once");
     process.exit(1);
   });
+  // Last: whoever is told that it is ready may stop it.
+  output.write(`${server.banner}\n`);
+  const startMs = Math.round(performance.now());
+  log.info({ http: server.httpPort, grpc: server.grpcPort, startMs }, "ready");
 }
 
 main().catch((error: unknown) => {

@@ -63,7 +63,7 @@ test.runIf(CAN_MOUNT)(
         // Below the reserve: what was accepted can still be finished.
         fillDisk(pid, dataDir, 2 * MIB);
         await until(async () => !(await isReady(r.server)));
-        await expectDegraded(r, /less than \d+ MiB free/);
+        await expectDegraded(r, /less than \d+ MiB free|disk is full/);
         await emptyDisk(pid, dataDir);
         await expectRecovery(r);
         // At once to the last byte: writes fail under way.
