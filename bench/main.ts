@@ -9,10 +9,11 @@ import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
+import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training];
+const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training, retrieval];
 
 const HELP = `npm run bench -- [options]
 
@@ -25,13 +26,15 @@ Exits with 1 when a goal is missed.
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 5)
   --json <file>        writes the figures there too
-  --soak               no rows, but 200 loads and unloads and ten minutes of pictures: does memory stay flat?
+  --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
+                       callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
   --help
 
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
 
 const SOAK = { cycles: 200, minutes: 10 } as const;
+const KILLS = 1000;
 
 class UsageError extends Error {}
 
@@ -111,7 +114,14 @@ async function main(): Promise<void> {
   };
   if (soak) {
     const { soakMemory } = await import("./soak/memory.ts");
-    if (!(await soakMemory({ ...SOAK, progress }))) process.exitCode = 1;
+    const { soakKills } = await import("./soak/kills.ts");
+    const { soakHostile } = await import("./soak/hostile.ts");
+    const passed = [
+      await soakMemory({ ...SOAK, progress }),
+      await soakHostile(SOAK.minutes, progress),
+      await soakKills(KILLS, progress),
+    ];
+    if (!passed.every(Boolean)) process.exitCode = 1;
     return;
   }
   const report: Record<string, unknown>[] = [];

@@ -55,7 +55,7 @@ function createLoop(): Loop {
 async function load(folder: string) {
   const manifest = readManifest(await readFile(join(folder, MANIFEST_FILE), "utf8"));
   const choice = await createRuntimes(1).load(folder, manifest, null);
-  return openVersion(choice, manifest, null, MAX_PIXELS);
+  return openVersion(choice, { folder, manifest, known: null }, MAX_PIXELS);
 }
 
 function startLoops(count: number): (order: PictureOrder) => Promise<LoadResult> {

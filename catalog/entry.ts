@@ -9,6 +9,7 @@ import { pathToFileURL } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { NAME_PART } from "../src/domain/model.ts";
 import type { JsonObject } from "../src/domain/payload.ts";
+import { MODEL_FILE_NAME } from "../src/engine/manifest.ts";
 
 /** A gzipped tar file. */
 export interface Archive {
@@ -34,12 +35,18 @@ export interface Entry {
   readonly archive: Archive;
   /** Where in the archive the files lie. */
   readonly folder: string;
-  /** Their names, there and in the model folder. */
-  readonly files: readonly string[];
+  readonly files: readonly ArchiveFile[];
   /** Where `labels` come from when the manifest has none. */
   readonly labels: LabelSource | null;
   /** The `auspex.json` to write, without what is taken from elsewhere. */
   readonly manifest: JsonObject;
+}
+
+export interface ArchiveFile {
+  /** Path in the entry's folder of the archive. */
+  readonly from: string;
+  /** Name in the model folder. */
+  readonly to: string;
 }
 
 export interface LabelSource {
@@ -64,7 +71,8 @@ interface EntryText {
   readonly default?: boolean;
   readonly archive: ArchiveText;
   readonly folder: string;
-  readonly files: readonly string[];
+  /** A name that is the same on both sides, or what a file is renamed from and to. */
+  readonly files: readonly (string | ArchiveFile)[];
   readonly labels?: {
     readonly archive: ArchiveText;
     readonly file: string;
@@ -89,6 +97,9 @@ const archiveSchema = {
   additionalProperties: false,
 };
 
+const fileName = { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$" };
+const filePath = { type: "string", pattern: MODEL_FILE_NAME.source };
+
 const matches = ajv.compile<EntryText>({
   type: "object",
   required: ["version", "archive", "folder", "files", "manifest"],
@@ -102,7 +113,17 @@ const matches = ajv.compile<EntryText>({
       minItems: 1,
       maxItems: 1000,
       uniqueItems: true,
-      items: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$" },
+      items: {
+        anyOf: [
+          fileName,
+          {
+            type: "object",
+            required: ["from", "to"],
+            properties: { from: filePath, to: fileName },
+            additionalProperties: false,
+          },
+        ],
+      },
     },
     labels: {
       type: "object",
@@ -147,7 +168,7 @@ async function readEntry(folder: string, model: string): Promise<Entry> {
     isDefault: value.default ?? false,
     archive: archive(value.archive),
     folder: value.folder,
-    files: value.files,
+    files: value.files.map((file) => (typeof file === "string" ? { from: file, to: file } : file)),
     labels: labels ? { before: [], ...labels, archive: archive(labels.archive) } : null,
     manifest: value.manifest,
   };

@@ -80,7 +80,7 @@ async function pullOne(
   const work = await workFolder(cacheDir);
   try {
     const staged = join(work, "model");
-    const wanted = new Map(entry.files.map((name) => [join("/", entry.folder, name).slice(1), name]));
+    const wanted = new Map(entry.files.map(({ from, to }) => [join("/", entry.folder, from).slice(1), to]));
     const hashes = await extractFiles(await weights, wanted, staged);
     const manifest: JsonObject = { ...entry.manifest };
     if (entry.labels && labels) {

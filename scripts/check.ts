@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join, relative } from "node:path";
-import { COVERAGE_PAGE, coveragePage } from "./coverage.ts";
+import { stalePages } from "./pages.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -70,11 +70,6 @@ async function generatedIsFresh(): Promise<string> {
   }
 }
 
-async function coverageIsFresh(): Promise<string> {
-  const committed = await readFile(COVERAGE_PAGE, "utf8").catch(() => "");
-  return committed === coveragePage() ? "" : "docs/coverage.md differs: run npm run generate";
-}
-
 const STEPS: readonly Step[] = [
   { name: "types (tsc)", run: () => tool("tsc", ["-p", "."]) },
   // A page has the DOM and no Node, so it is a project of its own.
@@ -82,7 +77,7 @@ const STEPS: readonly Step[] = [
   { name: "lint and format (biome)", run: () => tool("biome", ["check", "--error-on-warnings"]) },
   { name: "protos (buf lint)", run: () => tool("buf", ["lint"]) },
   { name: "generated code is fresh", run: generatedIsFresh },
-  { name: "page of what compiles is fresh", run: coverageIsFresh },
+  { name: "pages of the docs are fresh", run: stalePages },
 ];
 
 async function timed({ name, run }: Step): Promise<boolean> {

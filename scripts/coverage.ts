@@ -1,14 +1,6 @@
-/**
- * What the compiler from TF.js to ONNX covers, as a page of the docs, from the tables that it compiles by:
- * `npm run generate` writes it, `npm run check` compares.
- */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+/** What the compiler from TF.js to ONNX covers, as a page of the docs, from the tables that it compiles by. */
 import { LAYER_FAMILIES } from "../src/engine/compiler/layers/layers.ts";
 import { OPERATOR_FAMILIES } from "../src/engine/compiler/operators/operators.ts";
-
-export const COVERAGE_PAGE = join(import.meta.dirname, "..", "docs", "coverage.md");
 
 function table(what: string, families: Readonly<Record<string, Readonly<Record<string, unknown>>>>): string {
   const rows = Object.entries(families).map(([family, members]) => {
@@ -46,5 +38,3 @@ Besides \`InputLayer\`, and models nested in models, shared ones too.
 ${table("layers", LAYER_FAMILIES)}
 `;
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await writeFile(COVERAGE_PAGE, coveragePage());

@@ -11,7 +11,7 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { NAME_PART } from "./domain/model.ts";
-import { CATALOGUE_OWNER } from "./domain/principal.ts";
+import { RESERVED_OWNERS } from "./domain/principal.ts";
 
 export interface Account {
   readonly name: string;
@@ -104,8 +104,8 @@ function isId(value: unknown): value is string {
 function readName(where: string, name: unknown, complain: Complain): string {
   if (typeof name !== "string" || !NAME_PART.test(name)) {
     complain(`${where}.name must be 1 to 64 of a-z, 0-9, -, _ and .`);
-  } else if (name === CATALOGUE_OWNER) {
-    complain(`${where}.name: ${CATALOGUE_OWNER} is the catalogue's own`);
+  } else if (RESERVED_OWNERS.has(name)) {
+    complain(`${where}.name: ${name} is the server's own`);
   }
   return String(name);
 }

@@ -10,11 +10,19 @@ import { CORES, SETTINGS, type Setting } from "./setting-table.ts";
 type Name = keyof typeof SETTINGS;
 type Values = { readonly [K in Name]: (typeof SETTINGS)[K] extends { parse: Parse<infer T> } ? T : never };
 
-/** All settings, complete. Paths are absolute, THREADS is at least 1; TLS files are read. */
+/** All settings, complete. Paths are absolute, THREADS is at least 1, MAX_BYTES_IN_FLIGHT is computed; TLS files are read. */
 export interface Config extends Values {
   /** Without keys and accounts everybody is its one principal. */
   readonly open: boolean;
   readonly tls: Tls | undefined;
+  /** Keys of language models by the name of their environment variable. */
+  readonly llmKeys: ReadonlyMap<string, LlmKey>;
+}
+
+export interface LlmKey {
+  /** Where it may be sent. */
+  readonly origins: readonly string[];
+  readonly key: string;
 }
 
 export interface Tls {
@@ -36,6 +44,9 @@ export class ConfigError extends Error {
 const PREFIX = "AUSPEX_";
 /** Read by scripts and the catalogue, not by the server. */
 const FOREIGN = new Set(["AUSPEX_SKIP_MODELS"]);
+
+/** Ten of the largest bodies of the default size: more at once would only wait for the workers. */
+const BYTES_IN_FLIGHT = 512 * 1024 ** 2;
 
 function isOpen({ API_KEYS, ACCOUNTS_FILE }: Values): boolean {
   return API_KEYS.size === 0 && ACCOUNTS_FILE === undefined;
@@ -64,6 +75,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   // Keys are those of SETTINGS and each value came from its own parser.
   const config = values as unknown as Values;
+  const llmKeys = readLlmKeys(config, env, complaints);
   let tls: Tls | undefined;
   if (complaints.length === 0) {
     if (!isLoopback(config.HOST) && isOpen(config) && !config.INSECURE) {
@@ -78,6 +90,11 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
         `${PREFIX}WORKERS × ${PREFIX}THREADS is ${config.WORKERS} × ${config.THREADS} = ${threads}, and there are ${CORES} cores`,
       );
     }
+    if (config.MAX_BYTES_IN_FLIGHT !== 0 && config.MAX_BYTES_IN_FLIGHT < 4 * config.MAX_BODY_BYTES) {
+      complaints.push(
+        `${PREFIX}MAX_BYTES_IN_FLIGHT is ${config.MAX_BYTES_IN_FLIGHT}, less than four times ${PREFIX}MAX_BODY_BYTES`,
+      );
+    }
     if (config.RUN_MAX < config.WAIT_MAX)
       complaints.push(`${PREFIX}WAIT_MAX is longer than ${PREFIX}RUN_MAX`);
     tls = readTls(config, complaints);
@@ -88,10 +105,29 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     ...config,
     open: isOpen(config),
     THREADS: config.THREADS || Math.max(1, Math.floor(CORES / config.WORKERS)),
+    MAX_BYTES_IN_FLIGHT: config.MAX_BYTES_IN_FLIGHT || Math.max(BYTES_IN_FLIGHT, 4 * config.MAX_BODY_BYTES),
     DATA_DIR: dataDir,
     MODELS_DIR: config.MODELS_DIR === "" ? join(dataDir, "models") : resolve(config.MODELS_DIR),
     tls,
+    llmKeys,
   };
+}
+
+/** Named and not there is a mistake that would otherwise be found with the first question. */
+function readLlmKeys(
+  { LLM_KEYS = new Map() }: Partial<Values>,
+  env: Readonly<Record<string, string | undefined>>,
+  complaints: string[],
+): Map<string, LlmKey> {
+  const keys = new Map<string, LlmKey>();
+  for (const [name, origins] of LLM_KEYS) {
+    const key = env[name]?.trim() ?? "";
+    if (key === "") complaints.push(`${PREFIX}LLM_KEYS names ${name}, which is not set`);
+    // What a header can hold; anything else would fail with the first question.
+    else if (!/^[\x21-\x7e]+$/.test(key)) complaints.push(`${name} holds what cannot be sent as a key`);
+    else keys.set(name, { origins, key });
+  }
+  return keys;
 }
 
 function readTls(config: Values, complaints: string[]): Tls | undefined {

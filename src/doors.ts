@@ -4,14 +4,19 @@ import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import { createServices } from "./services/create-services.ts";
 import type { Store } from "./store/store.ts";
+import { createByteBudget } from "./transports/byte-budget.ts";
 import type { Dialect } from "./transports/dialect.ts";
 import { einsteinPrediction } from "./transports/dialects/einstein-prediction.ts";
 import { einsteinVision } from "./transports/dialects/einstein-vision.ts";
+import { studio } from "./transports/dialects/studio.ts";
 import { renderPrediction, wriftai } from "./transports/dialects/wriftai.ts";
 import { startGrpc } from "./transports/grpc.ts";
 import { startHttp } from "./transports/http.ts";
 
-const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction];
+export const DIALECTS: readonly Dialect[] = [wriftai, einsteinVision, einsteinPrediction, studio];
+
+/** For what has not ended when the time to drain is over: waits say how far each prediction has come, streams that they end. */
+const LAST_ANSWERS_MS = 1000;
 
 export interface Doors {
   readonly httpPort: number;
@@ -23,22 +28,28 @@ export interface Doors {
 export interface DoorsOptions {
   readonly config: Config;
   readonly log: Logger;
+  /** Since the start. */
+  readonly logLinesDropped: () => number;
   readonly store: Store;
   readonly engine: Engine;
 }
 
 /** Rejects with code EADDRINUSE when a port is taken. */
-export async function openDoors({ config, log, store, engine }: DoorsOptions): Promise<Doors> {
+export async function openDoors(options: DoorsOptions): Promise<Doors> {
+  const { config, log, store, engine } = options;
   const services = createServices({
     store,
     engine,
     config,
     webhookBodies: { wriftai: (prediction) => JSON.stringify(renderPrediction(prediction)) },
     log,
+    logLinesDropped: options.logLinesDropped,
   });
+  await services.load();
   const dialects = DIALECTS.filter(({ name }) => config.DIALECTS.some((served) => served === name));
-  const grpc = await startGrpc({ services, config, log });
-  const http = await startHttp({ services, config, log, grpcPort: grpc.port, dialects });
+  const budget = createByteBudget(config.MAX_BYTES_IN_FLIGHT);
+  const grpc = await startGrpc({ services, config, log, budget });
+  const http = await startHttp({ services, config, log, budget, grpcPort: grpc.port, dialects });
   services.start();
   return {
     httpPort: http.port,
@@ -46,7 +57,8 @@ export async function openDoors({ config, log, store, engine }: DoorsOptions): P
     async close() {
       services.stopAccepting();
       // The listeners drain while the runner finishes what their calls wait for.
-      await Promise.all([grpc.drain(config.DRAIN), http.drain(config.DRAIN), services.close(config.DRAIN)]);
+      const graceMs = config.DRAIN + LAST_ANSWERS_MS;
+      await Promise.all([grpc.drain(graceMs), http.drain(graceMs), services.close(config.DRAIN)]);
     },
   };
 }

@@ -5,6 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { pino } from "pino";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { AuspexError } from "./domain/error.ts";
+import { createLogOutput } from "./log-output.ts";
 
 /** Compiled sources are kept between starts, for this process and its workers: about a third of a start. */
 const COMPILE_CACHE = join(import.meta.dirname, "..", "node_modules", ".cache", "auspex");
@@ -16,13 +17,20 @@ const COMPILE_CACHE = join(import.meta.dirname, "..", "node_modules", ".cache", 
  */
 const COUNT_BYTES_AS_HEAP = "--external-memory-accounted-in-global-limit";
 
+/** What a person can do about a listener that does not start. */
+const LISTEN_ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE:
+    "another program listens there; choose another port with AUSPEX_HTTP_PORT or AUSPEX_GRPC_PORT (0 takes a free one)",
+  EACCES: "this user may not listen there; ports below 1024 are the administrator's on most systems",
+  EADDRNOTAVAIL: "no network interface of this machine has that address; look at AUSPEX_HOST",
+  ENOTFOUND: "that name has no address; look at AUSPEX_HOST",
+};
+
 function explain(error: unknown): string {
   if (error instanceof ConfigError || error instanceof AuspexError) return error.message;
-  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
-    return (
-      `${error.message}: another program listens there; choose another port with AUSPEX_HTTP_PORT or ` +
-      "AUSPEX_GRPC_PORT (0 takes a free one)"
-    );
+  if (error instanceof Error && "code" in error) {
+    const advice = LISTEN_ADVICE[String(error.code)];
+    if (advice !== undefined) return `${error.message}: ${advice}`;
   }
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
@@ -42,12 +50,13 @@ async function main(): Promise<void> {
   if (cache !== undefined) process.env.NODE_COMPILE_CACHE = cache;
   // Loaded only now, so that the cache serves it and --help need not wait for it.
   const { startServer } = await import("./server.ts");
-  const log = pino({ level: config.LOG_LEVEL });
-  const server = await startServer(config, log);
-  console.log(server.banner);
-  const startMs = Math.round(performance.now());
-  log.info({ http: server.httpPort, grpc: server.grpcPort, startMs }, "ready");
-
+  const output = createLogOutput(
+    process.stdout,
+    (dropped) =>
+      `${JSON.stringify({ level: 40, time: Date.now(), dropped, msg: "log lines were dropped" })}\n`,
+  );
+  const log = pino({ level: config.LOG_LEVEL }, output);
+  const server = await startServer(config, log, output.dropped);
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(1);
@@ -71,6 +80,10 @@ async function main(): Promise<void> {
     log.fatal({ err: error }, "uncaught error; stopping at once");
     process.exit(1);
   });
+  // Last: whoever is told that it is ready may stop it.
+  output.write(`${server.banner}\n`);
+  const startMs = Math.round(performance.now());
+  log.info({ http: server.httpPort, grpc: server.grpcPort, startMs }, "ready");
 }
 
 main().catch((error: unknown) => {

@@ -5,6 +5,7 @@ import manifest from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
 import { createEngine } from "./engine/create-engine.ts";
 import type { Engine } from "./engine/engine.ts";
+import { holdFolder } from "./store/data-folder.ts";
 import type { Store } from "./store/store.ts";
 
 const PACKAGE_ROOT = join(import.meta.dirname, "..");
@@ -22,9 +23,13 @@ export interface Server {
  * Rejects with what keeps it from starting. The engine is begun first and the rest of the program is read while its
  * workers load their models, which takes a second off a start.
  */
-export async function startServer(config: Config, log: Logger): Promise<Server> {
+export async function startServer(
+  config: Config,
+  log: Logger,
+  logLinesDropped: () => number,
+): Promise<Server> {
   const [[store, engine], { openDoors }] = await Promise.all([openBoth(config, log), import("./doors.ts")]);
-  const doors = await openDoors({ config, log, store, engine });
+  const doors = await openDoors({ config, log, logLinesDropped, store, engine });
   return {
     httpPort: doors.httpPort,
     grpcPort: doors.grpcPort,
@@ -39,6 +44,8 @@ export async function startServer(config: Config, log: Logger): Promise<Server> 
 
 /** Side by side, for each takes a second of a start; when one cannot be had, the other is closed again. */
 async function openBoth(config: Config, log: Logger): Promise<[Store, Engine]> {
+  // Before the engine: the models folder too is a running server's, and what is staged in it.
+  const lock = await holdFolder(config.DATA_DIR);
   const engineOpening = createEngine({
     modelsDir: config.MODELS_DIR,
     catalogueDirs: config.CATALOGUE ? [join(PACKAGE_ROOT, "catalog", ".cache")] : [],
@@ -55,7 +62,12 @@ async function openBoth(config: Config, log: Logger): Promise<[Store, Engine]> {
   });
   const opening = [
     import("./store/open-store.ts").then(({ openStore }) =>
-      openStore({ dataDir: config.DATA_DIR, queueMax: config.QUEUE_MAX }),
+      openStore({
+        dataDir: config.DATA_DIR,
+        queueMax: config.QUEUE_MAX,
+        lock,
+        diskReserve: config.DISK_RESERVE,
+      }),
     ),
     engineOpening,
   ] as const;

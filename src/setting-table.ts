@@ -10,6 +10,7 @@ import {
   duration,
   flag,
   integer,
+  keyOrigins,
   limitOrOff,
   list,
   type Parse,
@@ -34,7 +35,7 @@ const runtime: Parse<string> = (value) => {
   return value;
 };
 
-export const DIALECTS = ["wriftai", "einstein-vision", "einstein-prediction"] as const;
+export const DIALECTS = ["wriftai", "einstein-vision", "einstein-prediction", "studio"] as const;
 export type DialectName = (typeof DIALECTS)[number];
 
 const DAY_MS = 86_400_000;
@@ -115,6 +116,12 @@ export const SETTINGS = {
     shown: "unset",
     help: "CIDRs and host names, each with :port or without, that picture URLs and webhooks may reach besides public addresses",
   },
+  LLM_KEYS: {
+    default: new Map<string, readonly string[]>() as ReadonlyMap<string, readonly string[]>,
+    parse: keyOrigins,
+    shown: "unset",
+    help: "NAME=https://origin,… ; environment variables whose keys chatflows may send to that origin (otherwise whoever makes a flow could have any of them sent to an address of his)",
+  },
   RATE_LIMIT: {
     default: 10_000 as number | undefined,
     parse: limitOrOff(10_000_000),
@@ -155,6 +162,12 @@ export const SETTINGS = {
     default: 100_000,
     parse: integer(1, 10_000_000),
     help: "unfinished predictions; past it creation is refused (bounds disk and the wait)",
+  },
+  DISK_RESERVE: {
+    default: 256 * 1024 ** 2,
+    parse: size(0, 1024 * GIB),
+    shown: "256MiB",
+    help: "room on the data folder's disk below which nothing more is accepted, so that what is accepted can be finished; 0 looks at no disk",
   },
   RETENTION: {
     default: 7 * DAY_MS,
@@ -210,11 +223,40 @@ export const SETTINGS = {
     shown: "50MiB",
     help: "one request on any transport, after decompression",
   },
+  MAX_BYTES_IN_FLIGHT: {
+    default: 0,
+    parse: size(4096, 1024 * GIB),
+    shown: "512MiB",
+    help: "bodies of all requests that are in memory at once, packed and unpacked; past it requests are refused (bounds memory; at least, and by default at least, four times AUSPEX_MAX_BODY_BYTES)",
+  },
   MAX_HEADER_BYTES: {
     default: 16 * 1024,
     parse: size(1024, 1024 ** 2),
     shown: "16KiB",
-    help: "request headers together over HTTP (over gRPC 64 KiB, which is Node's own limit)",
+    help: "request headers together, on both ports",
+  },
+  MAX_CONNECTIONS: {
+    default: 20_000,
+    parse: integer(1, 1_000_000),
+    help: "connections to each port at once; further ones are closed (an idle one costs some 30 KiB)",
+  },
+  REQUEST_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a request that has not arrived whole by then is refused (the largest body needs 3.5 Mbit/s)",
+  },
+  ANSWER_TIMEOUT: {
+    default: 120_000,
+    parse: duration(100, 3_600_000),
+    shown: "120s",
+    help: "a caller that takes nothing of what waits for it for this long is cut off; a watch can be resumed",
+  },
+  IDLE_TIMEOUT: {
+    default: 600_000,
+    parse: duration(100, DAY_MS),
+    shown: "10m",
+    help: "a gRPC connection without calls is closed after this (clients connect anew by themselves)",
   },
   MAX_EXAMPLE_BYTES: {
     default: 5 * 1024 ** 2,
@@ -262,7 +304,7 @@ export const SETTINGS = {
   MAX_JSON_VALUES: {
     default: 1_000_000,
     parse: integer(1000, 100_000_000),
-    help: "values in one JSON body (each takes the main thread about a microsecond)",
+    help: "values in one body, JSON or protobuf (each takes the main thread about a microsecond)",
   },
   FEATURE_EXTRACTOR: {
     default: "auspex/mobilenet",
@@ -275,11 +317,21 @@ export const SETTINGS = {
     parse: integer(4, 10_000_000),
     help: "examples of one training (each takes 4 KiB of memory, in the server and beside it)",
   },
+  MAX_UPSERT_PASSAGES: {
+    default: 5000,
+    parse: integer(1, 1_000_000),
+    help: "passages that the documents of one upsert may make (embedding one takes some 20 ms of a core)",
+  },
   MAX_STREAMS: { default: 128, parse: integer(1, 100_000), help: "concurrent calls per HTTP/2 connection" },
   MAX_WATCHES: {
     default: 10_000,
     parse: integer(1, 1_000_000),
     help: "watch streams at once, all connections (each costs a few KiB)",
+  },
+  MAX_ANSWERS: {
+    default: 256,
+    parse: integer(1, 100_000),
+    help: "answers of chatflows that are made at once (each may hold a connection to a language model); four times as many may be unfinished, past that asking is refused",
   },
   LOG_LEVEL: { default: "info", parse: text, help: "trace, debug, info, warn, error or silent" },
 } as const satisfies Record<string, Setting<never> | Setting<unknown>>;

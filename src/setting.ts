@@ -64,6 +64,9 @@ export function size(min: number, max: number): Parse<number> {
 }
 
 /** `name:key,…` → name by key. */
+/** The owners of the catalogue's models and of chatflows; `domain/principal.ts` has them, which this floor cannot see. */
+const RESERVED: ReadonlySet<string> = new Set(["auspex", "chatflow"]);
+
 export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
   const keys = new Map<string, string>();
   for (const item of list(value)) {
@@ -73,11 +76,30 @@ export const apiKeys: Parse<ReadonlyMap<string, string>> = (value) => {
         "must be name:key pairs separated by commas, names of a-z, 0-9, -, _ and ., keys of 16 to 256 characters",
       );
     }
-    if (match[1] === "auspex") throw new Error("the name auspex is the catalogue's own");
+    if (RESERVED.has(match[1])) throw new Error(`the name ${match[1]} is the server's own`);
     if (keys.has(match[2])) throw new Error(`names ${keys.get(match[2])} and ${match[1]} share one key`);
     keys.set(match[2], match[1]);
   }
   return keys;
+};
+
+/** `NAME=https://origin,…`, a name as often as it has origins → origins by the name of an environment variable. */
+export const keyOrigins: Parse<ReadonlyMap<string, readonly string[]>> = (value) => {
+  const origins = new Map<string, string[]>();
+  for (const item of list(value)) {
+    const match = /^([A-Za-z_][A-Za-z0-9_]{0,127})=(.+)$/.exec(item);
+    const [, name = "", origin = ""] = match ?? [];
+    const url = URL.parse(origin);
+    if (!url || !/^https?:$/.test(url.protocol) || url.origin !== origin) {
+      throw new Error(
+        `must be NAME=origin pairs separated by commas, e.g. OPENAI_API_KEY=https://api.openai.com, not ${JSON.stringify(item)}`,
+      );
+    }
+    if (name.startsWith("AUSPEX_"))
+      throw new Error(`must not name ${name}: the server's own settings stay with it`);
+    origins.set(name, [...(origins.get(name) ?? []), origin]);
+  }
+  return origins;
 };
 
 /** A text of so many characters. */

@@ -41,6 +41,7 @@ test.each([
   ["an unknown field of an entry", { accounts: [{ ...ALICE, key: 1 }] }, "accounts[0] has a key"],
   ["a bad name", { accounts: [{ ...ALICE, name: "Alice" }] }, "accounts[0].name"],
   ["the catalogue's name", { secrets: [{ ...SECRET, name: "auspex" }] }, "secrets[0].name"],
+  ["the chatflows' name", { secrets: [{ ...SECRET, name: "chatflow" }] }, "secrets[0].name"],
   ["no subjects", { accounts: [{ ...ALICE, subjects: [] }] }, "accounts[0].subjects"],
   ["a long subject", { accounts: [{ ...ALICE, subjects: ["x".repeat(257)] }] }, "256 characters"],
   ["a subject twice", { accounts: [ALICE, { ...ALICE, name: "bob" }] }, "alice@example.com is there twice"],

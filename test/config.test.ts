@@ -29,8 +29,15 @@ test.each([
   ["AUSPEX_HTTP_PORT", "65535", "65536"],
   ["AUSPEX_QUEUE_MAX", "1", "0"],
   ["AUSPEX_RETENTION", "1s", "999ms"],
+  ["AUSPEX_DISK_RESERVE", "1024GiB", "1025GiB"],
+  ["AUSPEX_DISK_RESERVE", "0", "-1"],
   ["AUSPEX_MAX_BODY_BYTES", "1024", "1023"],
   ["AUSPEX_MAX_BODY_BYTES", "1GiB", "2GiB"],
+  ["AUSPEX_MAX_BYTES_IN_FLIGHT", "200MiB", "199MiB"],
+  ["AUSPEX_MAX_CONNECTIONS", "1", "0"],
+  ["AUSPEX_REQUEST_TIMEOUT", "100ms", "99ms"],
+  ["AUSPEX_ANSWER_TIMEOUT", "1h", "61m"],
+  ["AUSPEX_IDLE_TIMEOUT", "1d", "25h"],
   ["AUSPEX_LEASE", "200ms", "199ms"],
   ["AUSPEX_RUNTIME", "tfjs-wasm", "wasm"],
   ["AUSPEX_BATCH_DELAY", "0ms", "1001ms"],
@@ -45,6 +52,11 @@ test.each([
 ])("%s: %s is in, %s is out", (name, inside, outside) => {
   expect(complaints({ [name]: inside })).toEqual([]);
   expect(complaints({ [name]: outside }).join()).toContain(name);
+});
+
+test("the bytes in flight are four of the largest bodies at least", () => {
+  expect(readConfig({}).MAX_BYTES_IN_FLIGHT).toBe(512 * 1024 ** 2);
+  expect(readConfig({ AUSPEX_MAX_BODY_BYTES: "1GiB" }).MAX_BYTES_IN_FLIGHT).toBe(4 * 1024 ** 3);
 });
 
 describe("threads", () => {
@@ -86,12 +98,13 @@ describe("an open server", () => {
 
 test("API keys: the catalogue's name and a shared key are refused", () => {
   expect(complaints({ AUSPEX_API_KEYS: "auspex:0123456789abcdef" })).toHaveLength(1);
+  expect(complaints({ AUSPEX_API_KEYS: "chatflow:0123456789abcdef" })).toHaveLength(1);
   expect(complaints({ AUSPEX_API_KEYS: "a:0123456789abcdef,b:0123456789abcdef" })).toHaveLength(1);
 });
 
 test("dialects: all, some in any order, or none; never one that there is not", () => {
   const served = (text: string) => readConfig({ AUSPEX_DIALECTS: text }).DIALECTS;
-  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction"]);
+  expect(readConfig({}).DIALECTS).toEqual(["wriftai", "einstein-vision", "einstein-prediction", "studio"]);
   expect(served("einstein-vision, wriftai")).toEqual(["wriftai", "einstein-vision"]);
   expect(served("none")).toEqual([]);
   expect(complaints({ AUSPEX_DIALECTS: "einstein" }).join()).toContain('"einstein"');
@@ -108,4 +121,42 @@ test("unknown settings are refused, so that a typing error cannot pass", () => {
 test("help names every setting", () => {
   const names = Object.keys(readConfig({})).filter((name) => name === name.toUpperCase());
   for (const name of names) expect(helpText()).toContain(`AUSPEX_${name}`);
+});
+
+describe("keys of language models", () => {
+  const key = { LLM_A: "sk-a", LLM_B: "sk-b" };
+
+  test("are read from the variables that LLM_KEYS names, for the origins it names", () => {
+    const config = readConfig({
+      ...key,
+      AUSPEX_LLM_KEYS: "LLM_A=https://a.example, LLM_B=http://127.0.0.1:8000,LLM_A=https://b.example:8443",
+    });
+    expect(Object.fromEntries(config.llmKeys)).toEqual({
+      LLM_A: { origins: ["https://a.example", "https://b.example:8443"], key: "sk-a" },
+      LLM_B: { origins: ["http://127.0.0.1:8000"], key: "sk-b" },
+    });
+    expect(readConfig(key).llmKeys.size).toBe(0);
+  });
+
+  test.each([
+    ["LLM_A", "pairs"],
+    ["LLM_A=", "pairs"],
+    ["=https://a.example", "pairs"],
+    ["LLM-A=https://a.example", "pairs"],
+    ["LLM_A=a.example", "pairs"],
+    ["LLM_A=https://a.example/v1", "pairs"],
+    ["LLM_A=https://a.example/", "pairs"],
+    ["LLM_A=https://user@a.example", "pairs"],
+    ["LLM_A=ftp://a.example", "pairs"],
+    ["AUSPEX_JWT_SECRET=https://a.example", "stay with it"],
+    ["LLM_NONE=https://a.example", "LLM_NONE, which is not set"],
+  ])("%s is refused", (value, why) => {
+    expect(complaints({ ...key, AUSPEX_LLM_KEYS: value })).toEqual([expect.stringContaining(why)]);
+  });
+
+  test.each(["sk a", "sk\nb", "schlüssel"])("%j cannot be sent", (value) => {
+    expect(complaints({ LLM_A: value, AUSPEX_LLM_KEYS: "LLM_A=https://a.example" })).toEqual([
+      "LLM_A holds what cannot be sent as a key",
+    ]);
+  });
 });

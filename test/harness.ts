@@ -21,6 +21,10 @@ export interface ServerOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** An existing data folder; without one a new one is made and removed with the server. */
   readonly dataDir?: string;
+  /** A command that becomes the command after it, e.g. `["nice"]`: the server runs under it, as the same process. */
+  readonly launcher?: readonly string[];
+  /** For Node, before the entry. */
+  readonly nodeArgs?: readonly string[];
 }
 
 export interface LogLine {
@@ -57,7 +61,13 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   for (const [name, value] of Object.entries(process.env)) if (!name.startsWith("AUSPEX_")) env[name] = value;
   for (const [name, value] of Object.entries(settings)) env[`AUSPEX_${name}`] = value;
   const began = performance.now();
-  const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const [command = "", ...args] = [
+    ...(options.launcher ?? []),
+    process.execPath,
+    ...(options.nodeArgs ?? []),
+    MAIN,
+  ];
+  const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const exited = once(child, "exit") as Promise<[number | null]>;
   const log: LogLine[] = [];
   const printed: string[] = [];

@@ -1,5 +1,6 @@
 /** What the operating system knows of a process: its children, and signals to them. Linux; elsewhere nothing. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** Process ids whose parent is `pid`: a server's workers. */
 export function childrenOf(pid: number): number[] {
@@ -36,4 +37,10 @@ export function isAlive(pid: number): boolean {
 export function residentBytes(pid: number): number {
   const pages = Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
   return pages * 4096;
+}
+
+/** An absolute path as the process sees it, which may have mounts of its own. */
+export function seenBy(pid: number, path: string): string {
+  const seen = join("/proc", String(pid), "root", path);
+  return existsSync(seen) ? seen : path;
 }

@@ -61,15 +61,23 @@ export function rawZip(entries: readonly RawEntry[], options: RawZipOptions = {}
   return Buffer.concat([...parts, central, Buffer.from("PK\x05\x06", "latin1"), end]);
 }
 
+interface Zip64Claims {
+  /** Where the zip64 record and the directory are said to be; default: at the beginning. */
+  readonly record?: bigint;
+  readonly directory?: bigint;
+}
+
 /** An end that says, by its zip64 form, that there are so many entries. */
-export function zip64Claiming(count: bigint): Buffer<ArrayBuffer> {
+export function zip64Claiming(count: bigint, claims: Zip64Claims = {}): Buffer<ArrayBuffer> {
   const record = Buffer.alloc(56);
   record.write("PK\x06\x06", 0, "latin1");
   record.writeBigUInt64LE(44n, 4);
   record.writeBigUInt64LE(count, 24);
   record.writeBigUInt64LE(count, 32);
+  record.writeBigUInt64LE(claims.directory ?? 0n, 48);
   const locator = Buffer.alloc(20);
   locator.write("PK\x06\x07", 0, "latin1");
+  locator.writeBigUInt64LE(claims.record ?? 0n, 8);
   locator.writeUInt32LE(1, 16);
   const end = Buffer.alloc(22, 0xff);
   end.write("PK\x05\x06", 0, "latin1");

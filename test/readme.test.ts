@@ -63,3 +63,41 @@ test("the calls under “Teach it your own pictures” train and predict, by cur
   expect(printed).toContain("PREDICTION_STATUS_SUCCEEDED");
   expect(/"label": "(.*?)"/.exec(printed)?.[1]).toBe("square");
 });
+
+test("the calls under “Ask it questions” answer the right passage with its source, thrice", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = /^## Ask it questions$(.*?)^## /ms.exec(readme)?.[1] ?? "";
+  const [setup = "", ...calls] = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
+  await using server = await startServer();
+  // A call needs what the setup has set, and what it prints is told apart by a line of its own.
+  const script = [setup, ...calls]
+    .join("echo; echo '=====';\n")
+    .replaceAll("127.0.0.1:50051", new URL(server.grpcUrl).host)
+    .replaceAll("127.0.0.1:8080", new URL(server.url).host);
+  const { stdout } = await run("bash", ["-euc", script], { cwd: ROOT, maxBuffer: 1e8 });
+  const [upserted = "", unary = "", streamed = "", overGrpc = ""] = stdout.split(/^=====$/m);
+  const right = "A model is a folder below `data/models`";
+
+  expect(JSON.parse(upserted).numAdded).toBeGreaterThan(20);
+  const answer = JSON.parse(unary);
+  expect(answer.text).toContain(right);
+  expect(answer.sourceDocuments[0].pageContent).toContain(right);
+  expect(answer.sourceDocuments[0].metadata).toMatchObject({
+    source: "README.md",
+    heading: "Auspex > A model of your own",
+  });
+
+  const events = [...streamed.matchAll(/^message:\ndata:(.*)\n\n/gm)].map(([, data]) =>
+    JSON.parse(data ?? ""),
+  );
+  const text = events.filter(({ event }) => event === "token").map(({ data }) => data);
+  expect(text.join("")).toBe(answer.text);
+  expect(events.find(({ event }) => event === "sourceDocuments").data).toEqual(answer.sourceDocuments);
+  expect(events.at(-1)).toEqual({ event: "end", data: "[DONE]" });
+
+  const messages = overGrpc.split(/(?<=^})\n/m).filter((part) => part.trim() !== "");
+  const { answer: last } = JSON.parse(messages.at(-1) ?? "");
+  expect(JSON.parse(messages[0] ?? "")).toHaveProperty("started.predictionId");
+  expect(last.text).toBe(answer.text);
+  expect(last.sourceDocuments[0].text).toBe(answer.sourceDocuments[0].pageContent);
+});

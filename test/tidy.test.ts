@@ -67,6 +67,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   "setting-table.ts": ["domain", "setting.ts", "accounts-file.ts"],
   "accounts-file.ts": ["domain"],
   "setting.ts": [],
+  "log-output.ts": [],
 };
 
 /** `src/store/x.ts` → `store`, `src/config.ts` → `config.ts`, `gen/…` → `gen`. */

@@ -43,7 +43,7 @@ async function layOut(
   { entry, layout, watched }: Extract<Origin, { kind: "published" }>,
   folder: string,
 ): Promise<void> {
-  for (const file of entry.files) {
+  for (const { to: file } of entry.files) {
     const source = join(from, file);
     if (layout.kind !== "modules") {
       const isTopology = file === (layout.kind === "named" ? layout.topology : "model.json");

@@ -69,7 +69,7 @@ function published(
     isDefault: false,
     archive,
     folder: `package/${folder}`,
-    files,
+    files: files.map((file) => ({ from: file, to: file })),
     labels: null,
     manifest: { task: "tensor", licence },
   };

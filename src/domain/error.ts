@@ -12,6 +12,8 @@ export const ERROR_CODES = {
   resource_exhausted: { grpc: 8, http: 429 },
   failed_precondition: { grpc: 9, http: 409 },
   canceled: { grpc: 1, http: 499 },
+  /** Not by the caller itself: somebody else has stopped what it waited for. */
+  aborted: { grpc: 10, http: 409 },
   unimplemented: { grpc: 12, http: 501 },
   internal: { grpc: 13, http: 500 },
   unavailable: { grpc: 14, http: 503 },

@@ -35,7 +35,8 @@ export function createIdMinter(random: (bytes: Uint8Array) => void): (nowMs: num
     }
     const time = lastMs.toString(16).padStart(12, "0");
     const tail = Buffer.from(r.buffer, r.byteOffset, 8).toString("hex");
-    const variant = (8 | ((r[0] ?? 0) & 3)).toString(16);
+    // Bits that are not in the tail as well, so that all 62 have to be guessed.
+    const variant = (8 | ((r[0] ?? 0) >> 6)).toString(16);
     return (
       `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, "0")}` +
       `-${variant}${tail.slice(1, 4)}-${tail.slice(4)}`

@@ -1,8 +1,14 @@
 /** Models, their versions, and what an `auspex.json` says of one. */
 import type { JsonObject } from "./payload.ts";
-import { CATALOGUE_OWNER, type Principal } from "./principal.ts";
+import { CATALOGUE_OWNER, type Principal, RESERVED_OWNERS } from "./principal.ts";
 
-export const TASKS = ["image-classification", "image-multi-label", "image-detection", "tensor"] as const;
+export const TASKS = [
+  "image-classification",
+  "image-multi-label",
+  "image-detection",
+  "text-embedding",
+  "tensor",
+] as const;
 export type Task = (typeof TASKS)[number];
 
 export const RUNTIMES = ["tfjs-node-gpu", "onnxruntime", "tfjs-node", "tfjs-wasm"] as const;
@@ -37,7 +43,7 @@ export function mayUse(principal: Principal, owner: string): boolean {
 
 /** Whether the principal may publish and delete under this owner. */
 export function mayPublish(principal: Principal, owner: string): boolean {
-  return owner !== CATALOGUE_OWNER && (principal.open || owner === principal.name);
+  return !RESERVED_OWNERS.has(owner) && (principal.open || owner === principal.name);
 }
 
 /** How a picture becomes the model's input tensor. */
@@ -69,6 +75,18 @@ export interface DetectionSpec {
   readonly maxDetections: number;
 }
 
+/** How a text becomes numbers that a model takes, and what the model makes of them one vector. */
+export interface TextSpec {
+  /** The tokenizer's file in the model folder, in the form of Hugging Face's `tokenizer.json`. */
+  readonly tokenizer: string;
+  /** Of one text, with what the tokenizer puts around it; what a longer text has beyond is left out. */
+  readonly maxTokens: number;
+  /** Of a text's tokens: the mean of their vectors, or the vector of the first one. */
+  readonly pooling: "mean" | "first";
+  /** Whether vectors are scaled to length 1 (L2), so that their dot product is the cosine. */
+  readonly normalize: boolean;
+}
+
 /** The contents of `auspex.json`, complete: the reader fills in the defaults. */
 export interface Manifest {
   readonly task: Task;
@@ -76,7 +94,7 @@ export interface Manifest {
   /** SPDX expression. */
   readonly licence: string;
   readonly source: string;
-  /** Class names by output index; [] for the `tensor` task. */
+  /** Class names by output index; [] for tasks without classes. */
   readonly labels: readonly string[];
   /** Required for picture tasks. */
   readonly picture: PictureSpec | null;
@@ -84,6 +102,8 @@ export interface Manifest {
   readonly activation: "none" | "softmax" | "sigmoid";
   /** Required for `image-detection`; null for every other task. */
   readonly detection: DetectionSpec | null;
+  /** Required for `text-embedding`; null for every other task. */
+  readonly text: TextSpec | null;
   readonly batchMax: number;
   /** How long a batch that is not full waits for more; null for what the server is set to. */
   readonly batchDelayMs: number | null;

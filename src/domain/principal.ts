@@ -4,6 +4,8 @@ export interface Principal {
   readonly name: string;
   /** The one principal of an open server: every model is its own. */
   readonly open: boolean;
+  /** The one chatflow that its credential is for. Only operations for whoever may ask a flow ever see such a one. */
+  readonly chatflow?: string;
 }
 
 /** The principal of a server without API keys. */
@@ -14,3 +16,9 @@ export const NOBODY: Principal = { name: "", open: false };
 
 /** The owner of the catalogue's models, which are everybody's. */
 export const CATALOGUE_OWNER = "auspex";
+
+/** The owner part of every chatflow's model name. */
+export const CHATFLOW_OWNER = "chatflow";
+
+/** Nobody's name, and nobody publishes under them. */
+export const RESERVED_OWNERS: ReadonlySet<string> = new Set([CATALOGUE_OWNER, CHATFLOW_OWNER]);

@@ -28,7 +28,9 @@ export async function runBatch(
 ): Promise<Death | undefined> {
   const release = watchWaiting(worker, items);
   try {
-    if (items[0]?.input.kind === "picture") await runPictures(worker, key, items, timeoutMs);
+    const kind = items[0]?.input.kind;
+    if (kind === "picture") await runPictures(worker, key, items, timeoutMs);
+    else if (kind === "texts") await runTexts(worker, key, items, timeoutMs);
     else await runTensors(worker, key, items, signature, timeoutMs);
   } catch (error) {
     if (error instanceof WorkerDied) return error.death;
@@ -65,6 +67,19 @@ async function runPictures(
   const outcomes = await worker.call("pictures", { key, items: pictures }, timeoutMs);
   for (const [i, ticket] of items.entries()) {
     settle(ticket, outcomes[i], (json) => ({ json, tensors: {} }));
+  }
+}
+
+async function runTexts(
+  worker: WorkerProcess,
+  key: string,
+  items: readonly Ticket[],
+  timeoutMs: number,
+): Promise<void> {
+  const texts = items.flatMap(({ input }) => (input.kind === "texts" ? [input.texts] : []));
+  const outcomes = await worker.call("texts", { key, items: texts }, timeoutMs);
+  for (const [i, ticket] of items.entries()) {
+    settle(ticket, outcomes[i], (embeddings) => ({ json: {}, tensors: { embeddings } }));
   }
 }
 

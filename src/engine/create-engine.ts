@@ -13,7 +13,8 @@ import {
 } from "./model-registry.ts";
 import { orAbort } from "./or-abort.ts";
 import type { LoadedVersion, ModelSource, WorkerSettings } from "./protocol.ts";
-import { taskInput } from "./task-input.ts";
+import { type TaskInput, taskInput } from "./task-input.ts";
+import { runTextParts, textParts } from "./text-parts.ts";
 import { Ticket } from "./ticket.ts";
 import { Trial } from "./trial.ts";
 import { type Served, WorkerPool } from "./worker-pool.ts";
@@ -155,9 +156,10 @@ class EngineCore {
     const backbone = found.backbone && sourceOf(found.backbone);
     const loaded = await this.#trial.load({ ...source, backbone, known: null }, signal);
     const request = { ...source, backbone, known: loaded.signature };
-    const isJoinable = loaded.signature.joinable;
+    // Texts go to the worker together even where it then runs them one by one.
+    const isBatched = loaded.signature.joinable || manifest.text !== null;
     const limits = {
-      maximum: isJoinable ? (this.#options.batchMax ?? manifest.batchMax) : 1,
+      maximum: isBatched ? (this.#options.batchMax ?? manifest.batchMax) : 1,
       delayMs: manifest.batchDelayMs ?? this.#options.batchDelayMs,
     };
     const served: Served = { key, request, loaded, limits };
@@ -182,10 +184,17 @@ class EngineCore {
     if (!served) throw new AuspexError("not_found", `the model version ${key} is not ready`);
     const fault = this.#pool.fault(key);
     if (fault) throw new AuspexError("unavailable", `no worker could load the model: ${fault}`);
+    const input = taskInput(job.input, served.request.manifest, served.loaded.signature);
+    if (input.kind !== "texts") return this.#runTicket(key, job, input);
+    const parts = textParts(input, served.limits.maximum);
+    const atOnce = this.#pool.live() + 1;
+    return runTextParts(parts, atOnce, job, (part, partJob) => this.#runTicket(key, partJob, part));
+  }
+
+  async #runTicket(key: string, job: Job, input: TaskInput): Promise<JobResult> {
     if (this.#tickets.size >= JOBS_MAX) {
       throw new AuspexError("resource_exhausted", `the engine has ${JOBS_MAX} jobs already`);
     }
-    const input = taskInput(job.input, served.request.manifest, served.loaded.signature);
     const ticket = new Ticket(key, job, input);
     if (!ticket.settled) {
       this.#tickets.add(ticket);
@@ -256,6 +265,7 @@ class EngineCore {
       running: this.#tickets.size - this.#batcher.size,
       batches: this.#batches,
       items: this.#items,
+      tensors: this.#pool.tensors + this.#trial.tensors + this.trainer.tensors,
       workerDeaths: this.#pool.deaths + this.#trial.deaths + this.trainer.deaths,
     };
   }

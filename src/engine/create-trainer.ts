@@ -28,6 +28,8 @@ export interface TrainerOptions {
 export interface RunningTrainer extends Trainer {
   /** Processes that ended without being told to. */
   readonly deaths: number;
+  /** That its worker holds now. */
+  readonly tensors: number;
   close(): Promise<void>;
 }
 
@@ -69,6 +71,10 @@ class TrainerProcess implements RunningTrainer {
 
   constructor(options: TrainerOptions) {
     this.#options = options;
+  }
+
+  get tensors(): number {
+    return this.#worker?.tensors ?? 0;
   }
 
   get deaths(): number {

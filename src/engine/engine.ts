@@ -21,12 +21,17 @@ export interface Job {
   readonly input: JobInput;
   /** Aborted: queued jobs leave at once, a running one's result is dropped; `run` rejects with `canceled`. */
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch; not started after it, and stopped at it when running. */
+  /** Milliseconds of performance.now(), which nobody can set; not started after it, and stopped at it when running. */
   readonly deadlineAt: number | undefined;
   /** Times a worker has died with this job before. At 2 it fails instead of running again. */
   readonly deaths: number;
   /** Called before a job runs again because its worker died; the job waits for it. */
   readonly onWorkerDeath: () => Promise<void>;
+  /**
+   * Has a text embedding answered as the tensor `embeddings`, float32 [texts, width], with no JSON; for callers that
+   * go on computing with it. Default false; without meaning for other tasks.
+   */
+  readonly typedOutput?: boolean;
 }
 
 export interface JobResult {
@@ -72,6 +77,8 @@ export interface EngineStats {
   readonly running: number;
   readonly batches: number;
   readonly items: number;
+  /** That TF.js holds in all workers between calls. */
+  readonly tensors: number;
   readonly workerDeaths: number;
 }
 

@@ -8,6 +8,12 @@ const POLL_MS = 2000;
 /** Milliseconds from an event to the look: copying a folder makes many events. */
 const SETTLE_MS = 50;
 
+export interface WatchOptions {
+  readonly pollMs?: number;
+  /** Whether folders below count. In a flat folder Linux tells of a file that another one has replaced, too. */
+  readonly recursive?: boolean;
+}
+
 /**
  * Calls `look` soon after a change below the folder, and every 2 s anyway; never while the last look still runs.
  * Keeps no process alive. Answers the stop.
@@ -16,7 +22,7 @@ export function watchFolder(
   folder: string,
   look: () => Promise<void>,
   log: EngineLog,
-  pollMs = POLL_MS,
+  { pollMs = POLL_MS, recursive = true }: WatchOptions = {},
 ): () => void {
   let isStopped = false;
   let timer: NodeJS.Timeout | undefined;
@@ -39,7 +45,7 @@ export function watchFolder(
     isDirty = true;
   };
   schedule(pollMs);
-  const stopWatching = tryWatch(folder, changed, log);
+  const stopWatching = tryWatch(folder, recursive, changed, log);
   return () => {
     isStopped = true;
     clearTimeout(timer);
@@ -47,17 +53,17 @@ export function watchFolder(
   };
 }
 
-function tryWatch(folder: string, changed: () => void, log: EngineLog): () => void {
+function tryWatch(folder: string, recursive: boolean, changed: () => void, log: EngineLog): () => void {
   try {
-    const watcher = watch(folder, { recursive: true, persistent: false });
+    const watcher = watch(folder, { recursive, persistent: false });
     watcher.on("change", changed);
     watcher.on("error", (error) => {
-      log.info({ err: error }, "watching the models folder ended; it is polled");
+      log.info({ err: error, folder }, "watching the folder ended; it is polled");
       watcher.close();
     });
     return () => watcher.close();
   } catch (error) {
-    log.info({ err: error }, "the models folder cannot be watched; it is polled");
+    log.info({ err: error, folder }, "the folder cannot be watched; it is polled");
     return () => {};
   }
 }

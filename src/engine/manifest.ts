@@ -12,6 +12,7 @@ import {
   RUNTIMES,
   TASKS,
   type Task,
+  type TextSpec,
 } from "../domain/model.ts";
 import type { JsonObject } from "../domain/payload.ts";
 import { TASK_SCHEMAS } from "./task-schemas.ts";
@@ -47,6 +48,15 @@ const DETECTION_DEFAULTS = {
   maxDetections: 100,
 } as const satisfies Partial<DetectionSpec>;
 
+/** What the models of the longest published contexts take; nothing that a person reads at once is as long. */
+const TEXT_TOKENS_MAX = 8192;
+
+const TEXT_DEFAULTS = {
+  tokenizer: "tokenizer.json",
+  pooling: "mean",
+  normalize: true,
+} as const satisfies Partial<TextSpec>;
+
 /** A file inside a model folder, by its path from there: plain names, folders only as SavedModels have them. */
 export const MODEL_FILE_NAME =
   /^(?:[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\/){0,3}[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/;
@@ -64,16 +74,19 @@ const TASK_DEFAULTS = {
   "image-classification": { isPicture: true, batchMax: 8 },
   "image-multi-label": { isPicture: true, batchMax: 8 },
   "image-detection": { isPicture: true, batchMax: 8 },
+  // By weight, which is 1 for each 256 characters begun: 32 questions, or some 8 pages, which take 0.02 and 0.1 s.
+  "text-embedding": { isPicture: false, batchMax: 32 },
   // Half of what `room` asks for, so that main prepares one batch while the worker runs another: an MLP at 64 in
   // flight answers 15 to 30 % more than with 64 to a batch, where the two take turns.
   tensor: { isPicture: false, batchMax: 32 },
 } as const satisfies Record<Task, TaskDefaults>;
 
 /** The file as it is written: what it leaves out is filled in. */
-type ManifestText = Partial<Omit<Manifest, "picture" | "detection" | "task">> & {
+type ManifestText = Partial<Omit<Manifest, "picture" | "detection" | "text" | "task">> & {
   readonly task: Task;
   readonly picture?: (Pick<PictureSpec, "width" | "height"> & Partial<PictureSpec>) | null;
   readonly detection?: (Pick<DetectionSpec, "boxes" | "scores"> & Partial<DetectionSpec>) | null;
+  readonly text?: (Pick<TextSpec, "maxTokens"> & Partial<TextSpec>) | null;
   readonly files?: Readonly<Record<string, string>>;
 };
 
@@ -127,6 +140,17 @@ const matches = ajv.compile<ManifestText>({
       },
       additionalProperties: false,
     },
+    text: {
+      type: ["object", "null"],
+      required: ["maxTokens"],
+      properties: {
+        tokenizer: { type: "string", maxLength: 500 },
+        maxTokens: { type: "integer", minimum: 1, maximum: TEXT_TOKENS_MAX },
+        pooling: { enum: ["mean", "first"] },
+        normalize: { type: "boolean" },
+      },
+      additionalProperties: false,
+    },
     batchMax: { type: "integer", minimum: 1, maximum: BATCH_MAX_LIMIT },
     batchDelayMs: { type: ["number", "null"], minimum: 0, maximum: BATCH_DELAY_MAX_MS },
     inputSchema: { type: "object" },
@@ -154,6 +178,11 @@ const matches = ajv.compile<ManifestText>({
       if: isOneOf(["image-detection"]),
       // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own keyword
       then: { required: ["detection"], properties: { detection: { type: "object" } } },
+    },
+    {
+      if: isOneOf(["text-embedding"]),
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own keyword
+      then: { required: ["text"], properties: { text: { type: "object" } } },
     },
   ],
 });
@@ -187,13 +216,24 @@ export function readManifestFile(text: string): ManifestFile {
     violations.push(complaint("picture.range", "must be [low, high] with low < high"));
   if (value.detection && value.task !== "image-detection")
     violations.push(complaint("detection", "is for the task image-detection alone"));
-  violations.push(...backboneFaults(value));
+  violations.push(...textFaults(value), ...backboneFaults(value));
   for (const key of ["inputSchema", "outputSchema"] as const) {
     const wrong = schemaFault(value[key]);
     if (wrong !== undefined) violations.push(complaint(key, wrong));
   }
   if (violations.length > 0) throw refusal(violations);
   return { manifest: complete(value), checksums: new Map(Object.entries(value.files ?? {})) };
+}
+
+function textFaults({ task, text = null, embedding, backbone }: ManifestText): readonly FieldViolation[] {
+  if (task !== "text-embedding")
+    return text === null ? [] : [complaint("text", "is for the task text-embedding alone")];
+  const isPlain = MODEL_FILE_NAME.test(text?.tokenizer ?? TEXT_DEFAULTS.tokenizer);
+  return [
+    ...(isPlain ? [] : [complaint("text.tokenizer", "is not a plain file name")]),
+    ...(embedding == null ? [] : [complaint("embedding", "is for models of pictures alone")]),
+    ...(backbone == null ? [] : [complaint("backbone", "is for models of pictures alone")]),
+  ];
 }
 
 function backboneFaults({ backbone = null, embedding = null }: ManifestText): readonly FieldViolation[] {
@@ -234,6 +274,7 @@ function complete(value: ManifestText): Manifest {
     picture: value.picture ? { range: [0, 1], resize: "stretch", ...value.picture } : null,
     activation: value.activation ?? "none",
     detection: value.detection ? { ...DETECTION_DEFAULTS, ...value.detection } : null,
+    text: value.text ? { ...TEXT_DEFAULTS, ...value.text } : null,
     batchMax: value.batchMax ?? TASK_DEFAULTS[task].batchMax,
     batchDelayMs: value.batchDelayMs ?? null,
     inputSchema: value.inputSchema ?? TASK_SCHEMAS[task].input,

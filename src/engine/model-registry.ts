@@ -14,9 +14,10 @@
  * tried again when its files changed and have come to rest. Where the same version lies in two roots, the models
  * folder wins.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AuspexError } from "../domain/error.ts";
+import { folderProblem } from "../domain/folder-error.ts";
 import type { Manifest, ModelVersion, RuntimeName } from "../domain/model.ts";
 import { findBackbone } from "./backbone.ts";
 import type { EngineLog, ModelRegistry } from "./engine.ts";
@@ -112,8 +113,17 @@ class Registry implements RunningModelRegistry {
 
   async start(): Promise<void> {
     const { modelsDir, log } = this.#options;
-    await mkdir(modelsDir, { recursive: true });
-    await clearStaging(modelsDir);
+    try {
+      await mkdir(modelsDir, { recursive: true });
+      await readdir(modelsDir);
+      await clearStaging(modelsDir);
+    } catch (error) {
+      throw new AuspexError(
+        "failed_precondition",
+        `the models folder ${modelsDir} cannot be used: ${folderProblem(error)}; mend that or choose another folder (AUSPEX_MODELS_DIR)`,
+        { cause: error },
+      );
+    }
     this.#stopWatching = watchFolder(modelsDir, () => this.#scan(), log);
     await this.#scan();
     await this.#until(() => this.#loads.size === 0);

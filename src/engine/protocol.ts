@@ -1,6 +1,6 @@
 /**
  * Everything that main and a worker say to each other, for both sides. Main calls, the worker answers each call
- * once, under the call's id; beyond that the worker only says that it is up.
+ * once, under the call's id; beyond that the worker only says that it is up, and how many tensors it holds.
  *
  * How bytes cross was measured (`node bench/hop.ts`: an MLP 64-128-128-10 in wasm, 64 in flight, batches of up to
  * 32, two cores). CPU µs per request of both processes together, and requests per second:
@@ -16,7 +16,7 @@
 import type { ErrorCode, FieldViolation } from "../domain/error.ts";
 import type { Manifest, RuntimeName } from "../domain/model.ts";
 import type { JsonObject } from "../domain/payload.ts";
-import type { Tensors } from "../domain/tensor.ts";
+import type { Tensor, Tensors } from "../domain/tensor.ts";
 import type { PictureInfo } from "./engine.ts";
 import type { Signature } from "./signature.ts";
 import type { FitExamples, FitRequest, FitStep } from "./trainer.ts";
@@ -57,6 +57,11 @@ export interface Calls {
   readonly pictures: {
     readonly request: { readonly key: string; readonly items: readonly PictureItem[] };
     readonly answer: readonly Outcome<JsonObject>[];
+  };
+  /** One batch of texts; one outcome per item, in their order: float32, a row for each of its texts. */
+  readonly texts: {
+    readonly request: { readonly key: string; readonly items: readonly (readonly string[])[] };
+    readonly answer: readonly Outcome<Tensor>[];
   };
   /** One batch of the tensor task, rows of items of equal form joined; one outcome per group, in their order. */
   readonly tensors: {
@@ -162,4 +167,6 @@ export type FromWorker =
   /** Sent once, when calls are taken. */
   | { readonly kind: "up" }
   | { readonly kind: "answer"; readonly id: number; readonly answer: Calls[CallKind]["answer"] }
-  | { readonly kind: "refusal"; readonly id: number; readonly error: WireError };
+  | { readonly kind: "refusal"; readonly id: number; readonly error: WireError }
+  /** After a call that left more or fewer tensors in memory than there were. */
+  | { readonly kind: "tensors"; readonly count: number };

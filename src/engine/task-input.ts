@@ -1,15 +1,18 @@
 /** A job's input as a batch carries it, checked against its task and its model's signature before it queues. */
 import { AuspexError, type FieldViolation, invalidArgument } from "../domain/error.ts";
 import type { Manifest } from "../domain/model.ts";
+import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount, type Tensor, type Tensors } from "../domain/tensor.ts";
 import type { JobInput } from "./engine.ts";
 import type { PictureItem } from "./protocol.ts";
 import { type Signature, shapeText, type TensorSpec } from "./signature.ts";
-import { MIN_SCORE_DEFAULT, TOP_K_DEFAULT } from "./task-schemas.ts";
+import { MIN_SCORE_DEFAULT, TEXT_CHARACTERS_MAX, TEXTS_MAX, TOP_K_DEFAULT } from "./task-schemas.ts";
 import { jsonTensorPath, tensorsFromJson } from "./tensor-json.ts";
+import { type TextsInput, textsInput } from "./text-parts.ts";
 
 export type TaskInput =
   | { readonly kind: "picture"; readonly item: PictureItem }
+  | TextsInput
   | {
       readonly kind: "tensors";
       readonly tensors: Tensors;
@@ -28,6 +31,8 @@ export function taskInput(input: JobInput, manifest: Manifest, signature: Signat
       return pictureInput(input, manifest.labels.length);
     case "image-detection":
       return pictureInput(input, manifest.detection?.maxDetections ?? 0, minScore(input));
+    case "text-embedding":
+      return textsInput(texts(input), manifest.text?.maxTokens ?? 1);
     case "tensor":
       return tensorInput(input, signature);
     default:
@@ -66,6 +71,48 @@ function minScore({ json }: JobInput): number {
     description: "must be a number from 0 to 1",
     reason: "out_of_range",
   });
+}
+
+/** Where there is much wrong, the first faults say enough. */
+const TEXT_FAULTS_MAX = 10;
+
+function texts({ json }: JobInput): readonly string[] {
+  const { text, texts: several } = json;
+  if (text !== undefined && several !== undefined)
+    throw invalidArgument(violation("input.texts", "cannot be given together with input.text", "conflict"));
+  if (several === undefined) return textsOf([text ?? null], () => "input.text");
+  if (!Array.isArray(several)) throw invalidArgument(violation("input.texts", "must be a list", "type"));
+  if (several.length === 0 || several.length > TEXTS_MAX) {
+    const description = `must have 1 to ${TEXTS_MAX} texts, not ${several.length}`;
+    throw invalidArgument(violation("input.texts", description, "out_of_range"));
+  }
+  return textsOf(several, (index) => `input.texts[${index}]`);
+}
+
+function textsOf(values: readonly JsonValue[], pathOf: (index: number) => string): readonly string[] {
+  const texts: string[] = [];
+  const faults: FieldViolation[] = [];
+  for (const [index, value] of values.entries()) {
+    const fault = textFault(pathOf(index), value);
+    if (fault) faults.push(fault);
+    else texts.push(String(value));
+  }
+  const [first, ...rest] = faults;
+  if (first) throw invalidArgument(first, ...rest.slice(0, TEXT_FAULTS_MAX - 1));
+  return texts;
+}
+
+function textFault(path: string, value: JsonValue): FieldViolation | undefined {
+  if (value === null || value === "") return violation(path, "is required", "required");
+  if (typeof value !== "string") return violation(path, "must be a text", "type");
+  // A character may take two of the units that a string is counted in.
+  const length = value.length > TEXT_CHARACTERS_MAX ? Array.from(value).length : value.length;
+  if (length <= TEXT_CHARACTERS_MAX) return undefined;
+  return violation(
+    path,
+    `has ${length} characters; at most ${TEXT_CHARACTERS_MAX} are allowed`,
+    "out_of_range",
+  );
 }
 
 function tensorInput({ json, tensors: given }: JobInput, signature: Signature): TaskInput {

@@ -17,6 +17,12 @@ export const TOP_K_DEFAULT = 5;
 /** Detections less probable than this are left out unless a caller asks for them. */
 export const MIN_SCORE_DEFAULT = 0.5;
 
+/** Texts of one prediction: as many as other servers of embeddings take at once, or fewer. */
+export const TEXTS_MAX = 256;
+
+/** Characters of a text: some 16 pages, many times what any model of them reads; more is a document, to be split. */
+export const TEXT_CHARACTERS_MAX = 32_768;
+
 const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 
 const IMAGE: JsonObject = {
@@ -98,6 +104,14 @@ const TENSOR: JsonObject = {
   additionalProperties: false,
 };
 
+const TEXT: JsonObject = {
+  title: "Text",
+  description: "What a longer text has beyond the tokens that the model takes is left out.",
+  type: "string",
+  minLength: 1,
+  maxLength: TEXT_CHARACTERS_MAX,
+};
+
 function objectOf(title: string, properties: JsonObject, required: string[]): JsonObject {
   return { $schema: DIALECT, title, type: "object", properties, required, additionalProperties: false };
 }
@@ -154,6 +168,38 @@ export const TASK_SCHEMAS = {
       ["image"],
     ),
     output: objectOf("Image detection output", { probabilities: DETECTIONS }, ["probabilities"]),
+  },
+  "text-embedding": {
+    input: {
+      ...objectOf(
+        "Text embedding input",
+        {
+          text: TEXT,
+          texts: {
+            title: "Texts",
+            description: "In place of one text.",
+            type: "array",
+            items: TEXT,
+            minItems: 1,
+            maxItems: TEXTS_MAX,
+          },
+        },
+        [],
+      ),
+      oneOf: [{ required: ["text"] }, { required: ["texts"] }],
+    },
+    output: objectOf(
+      "Text embedding output",
+      {
+        embeddings: {
+          title: "Embeddings",
+          description: "One vector for each text, in their order; all of one length, which the model has.",
+          type: "array",
+          items: { type: "array", items: { type: "number" } },
+        },
+      },
+      ["embeddings"],
+    ),
   },
   tensor: {
     input: objectOf(

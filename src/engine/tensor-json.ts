@@ -29,21 +29,22 @@ export function tensorsFromJson(inputs: JsonValue | undefined): Tensors {
       complaint("input.inputs", `has ${count} entries; at most ${TENSORS_MAX} are allowed`),
     );
   }
-  const tensors: Record<string, Tensor> = {};
+  // A map, for a caller's name may be `__proto__`, which assigned would be no name.
+  const tensors = new Map<string, Tensor>();
   const violations: FieldViolation[] = [];
   for (const [name, value] of Object.entries(inputs)) {
     const tensor = tensorFromJson(jsonTensorPath(name), value);
     if ("field" in tensor) violations.push(tensor);
-    else tensors[name] = tensor;
+    else tensors.set(name, tensor);
   }
   const [first, ...rest] = violations;
   if (first) throw invalidArgument(first, ...rest);
-  return tensors;
+  return Object.fromEntries(tensors);
 }
 
 /** @throws AuspexError `failed_precondition` for a value that JSON cannot carry */
 export function tensorsToJson(tensors: Tensors): JsonObject {
-  const json: JsonObject = {};
+  const json = new Map<string, JsonObject>();
   for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
     const numbers = Array.from(elements(dtype, data));
     if (dtype === "float32" && !numbers.every(Number.isFinite)) {
@@ -52,9 +53,9 @@ export function tensorsToJson(tensors: Tensors): JsonObject {
         `the output ${name} has values that are not finite, which JSON cannot carry: send typed tensors to get them`,
       );
     }
-    json[name] = { dtype, shape: [...shape], data: numbers };
+    json.set(name, { dtype, shape: [...shape], data: numbers });
   }
-  return json;
+  return Object.fromEntries(json);
 }
 
 function tensorFromJson(path: string, value: JsonValue): Tensor | FieldViolation {

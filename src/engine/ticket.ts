@@ -7,6 +7,7 @@ import type { Payload } from "../domain/payload.ts";
 import type { BatchItem } from "./batcher.ts";
 import type { Job, JobResult } from "./engine.ts";
 import type { TaskInput } from "./task-input.ts";
+import { textsWeight } from "./text-parts.ts";
 import { type Death, deathText } from "./worker-process.ts";
 
 /** The first death may be a neighbour's fault; with the second, alone, the job is guilty or out of luck. */
@@ -47,7 +48,16 @@ export class Ticket implements BatchItem {
   }
 
   get weight(): number {
-    return this.input.kind === "tensors" ? this.input.rows : 1;
+    switch (this.input.kind) {
+      case "picture":
+        return 1;
+      case "texts":
+        return textsWeight(this.input);
+      case "tensors":
+        return this.input.rows;
+      default:
+        return this.input satisfies never;
+    }
   }
 
   get alone(): boolean {
@@ -63,7 +73,7 @@ export class Ticket implements BatchItem {
     this.letGo = () => undefined;
     this.#leftQueueAt = performance.now();
     // The timer may be late when the main thread was busy.
-    if (Date.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
+    if (performance.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
     return !this.#settled;
   }
 
@@ -110,7 +120,7 @@ export class Ticket implements BatchItem {
   #watchDeadline(): void {
     const { deadlineAt } = this.#job;
     if (deadlineAt === undefined) return;
-    const left = deadlineAt - Date.now();
+    const left = deadlineAt - performance.now();
     if (left > 0) {
       this.#timer = setTimeout(() => this.#watchDeadline(), Math.min(left, TIMER_MAX_MS));
       return;

@@ -33,6 +33,10 @@ export class Trial {
     this.#worker = start();
   }
 
+  get tensors(): number {
+    return this.#worker.tensors;
+  }
+
   get deaths(): number {
     return this.#deaths;
   }

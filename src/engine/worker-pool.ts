@@ -100,6 +100,10 @@ export class WorkerPool {
     return this.#slots.filter((slot) => slot.live && !slot.worker?.death).length;
   }
 
+  get tensors(): number {
+    return this.#slots.reduce((sum, { worker }) => sum + (worker?.tensors ?? 0), 0);
+  }
+
   get deaths(): number {
     return this.#deaths;
   }

@@ -7,6 +7,7 @@ import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { EngineLog } from "./engine.ts";
+import { patientTimeout } from "./patient-timeout.ts";
 import {
   type CallKind,
   type Calls,
@@ -70,6 +71,8 @@ export interface WorkerProcess {
     timeoutMs: number,
   ): Promise<Calls[K]["answer"]>;
   kill(death: Death): void;
+  /** That TF.js holds there, as of its last call; 0 when it is dead. */
+  readonly tensors: number;
   /** undefined while it lives. */
   readonly death: Death | undefined;
   /** Resolves with the reason when the process is gone. */
@@ -138,8 +141,9 @@ class ForkedWorker implements WorkerProcess {
   readonly #pending = new Map<number, Pending>();
   readonly #up = Promise.withResolvers<void>();
   readonly #gone = Promise.withResolvers<Death>();
-  readonly #startTimer: NodeJS.Timeout;
+  readonly #stopStartTimeout: () => void;
   #nextId = 0;
+  #tensors = 0;
   #death: Death | undefined;
   #killedFor: Death | undefined;
 
@@ -147,7 +151,7 @@ class ForkedWorker implements WorkerProcess {
     this.#child = child;
     this.pid = child.pid ?? 0;
     const slow: Death = { kind: "timeout", afterMs: startTimeoutMs };
-    this.#startTimer = setTimeout(() => this.kill(slow), startTimeoutMs);
+    this.#stopStartTimeout = patientTimeout(startTimeoutMs, () => this.kill(slow));
     // Nobody may be waiting for it yet.
     this.#up.promise.catch(() => undefined);
     child.on("message", (message: FromWorker) => this.#receive(message));
@@ -171,6 +175,10 @@ class ForkedWorker implements WorkerProcess {
     return this.#death;
   }
 
+  get tensors(): number {
+    return this.#death ? 0 : this.#tensors;
+  }
+
   kill(reason: Death): void {
     this.#killedFor ??= reason;
     this.#child.kill("SIGKILL");
@@ -184,15 +192,15 @@ class ForkedWorker implements WorkerProcess {
     if (this.#death) return Promise.reject(new WorkerDied(this.#death));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<Calls[K]["answer"]>();
-    const timer = setTimeout(() => this.kill({ kind: "timeout", afterMs: timeoutMs }), timeoutMs);
+    const stopTimeout = patientTimeout(timeoutMs, () => this.kill({ kind: "timeout", afterMs: timeoutMs }));
     this.#pending.set(id, {
       resolve: (answer) => {
-        clearTimeout(timer);
+        stopTimeout();
         // The worker answers a call of one kind with that kind's answer.
         resolve(answer as Calls[K]["answer"]);
       },
       reject: (error) => {
-        clearTimeout(timer);
+        stopTimeout();
         reject(error);
       },
     });
@@ -206,7 +214,7 @@ class ForkedWorker implements WorkerProcess {
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case "up":
-        clearTimeout(this.#startTimer);
+        this.#stopStartTimeout();
         this.#up.resolve();
         return;
       case "answer":
@@ -214,6 +222,9 @@ class ForkedWorker implements WorkerProcess {
         return;
       case "refusal":
         this.#take(message.id)?.reject(fromWire(message.error));
+        return;
+      case "tensors":
+        this.#tensors = message.count;
         return;
       default:
         message satisfies never;
@@ -229,7 +240,7 @@ class ForkedWorker implements WorkerProcess {
   #end(reason: Death): void {
     if (this.#death) return;
     this.#death = reason;
-    clearTimeout(this.#startTimer);
+    this.#stopStartTimeout();
     const error = new WorkerDied(reason);
     this.#up.reject(error);
     for (const call of this.#pending.values()) call.reject(error);

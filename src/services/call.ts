@@ -18,6 +18,10 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** The caller's own deadline in milliseconds since the epoch; undefined when it set none. */
   readonly deadlineAt: number | undefined;
+  /** Of the web page that calls, as its browser says; undefined outside of browsers. */
+  readonly origin?: string | undefined;
+  /** Address of the caller, where rates are limited by it. */
+  readonly address?: string | undefined;
 }
 
 type Method<D> =

@@ -1,17 +1,23 @@
 /** Puts the operations together over a store and an engine, and owns their background work. */
 import type { Config } from "../config.ts";
+import { now, wallClock } from "../domain/clock.ts";
 import { createIdMinter } from "../domain/id.ts";
 import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import { createAccountOperations } from "./account.ts";
+import { createAnswerOperations } from "./answer.ts";
 import { createAuthenticator } from "./authenticator.ts";
+import { createChatflowAccess } from "./chatflow-access.ts";
+import { createAnswering } from "./create-answering.ts";
+import { createChatflows } from "./create-chatflows.ts";
 import { createDatasetOperations } from "./dataset.ts";
 import { createDatasetImports } from "./dataset-import.ts";
 import { createDeletionWorker } from "./deletion.ts";
 import { createEgress } from "./egress.ts";
 import { createFeedbackOperations } from "./feedback.ts";
 import { createFileLinks } from "./file-link.ts";
+import { createKnowledge } from "./flow/create-knowledge.ts";
 import { createHealth } from "./health.ts";
 import { createHints } from "./hints.ts";
 import { createImageOperations } from "./image.ts";
@@ -21,6 +27,8 @@ import { createModelOperations } from "./model.ts";
 import { deleteModel } from "./model-deletion.ts";
 import { createModelDirectory } from "./model-directory.ts";
 import { createPredictionOperations } from "./prediction.ts";
+import { createCancel } from "./prediction-cancel.ts";
+import { createPredictionCreation } from "./prediction-creation.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { startRetention } from "./retention.ts";
 import { createRunner } from "./runner.ts";
@@ -41,9 +49,12 @@ export interface ServicesOptions {
   /** Webhook bodies of the dialects. */
   readonly webhookBodies: Omit<WebhookBodies, "auspex">;
   readonly log: EngineLog;
+  readonly logLinesDropped: () => number;
 }
 
 export interface RunningServices extends Services {
+  /** Takes up what the data folder holds beside the store; before the first call. */
+  load(): Promise<void>;
   /** Takes creations from now on and begins to run what is stored. */
   start(): void;
   /** From this moment creations are refused, watches end, and health says so. */
@@ -52,35 +63,36 @@ export interface RunningServices extends Services {
   close(graceMs: number): Promise<void>;
 }
 
-/** Microseconds since the epoch, whole. */
-function now(): number {
-  return Math.round((performance.timeOrigin + performance.now()) * 1000);
-}
-
 export function createServices({
   store,
   engine,
   config,
   webhookBodies,
   log,
+  logLinesDropped,
 }: ServicesOptions): RunningServices {
   const mint = createIdMinter((bytes) => crypto.getRandomValues(bytes));
-  const mintId = () => mint(Date.now());
+  const mintId = () => mint(Math.floor(now() / 1000));
   const stopping = new AbortController();
   const ending = new AbortController();
   const hints = createHints();
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
-  const health = createHealth(engine);
-  const metrics = createMetrics(store, engine);
+  const health = createHealth(engine, store.health, log);
+  const metrics = createMetrics(store, engine, {
+    logLinesDropped,
+    answersUnfinished: () => answering.inFlight.unfinished(),
+    answerStreams: () => answers.streams(),
+  });
   const rate = createRateLimiter({
     perSecond: config.RATE_LIMIT,
-    now: () => performance.now() + performance.timeOrigin,
+    now: () => now() / 1000,
   });
   const webhooks = createWebhookDispatcher({
     deliveries: store.deliveries,
     egress,
     log,
     now,
+    wall: wallClock,
     random: Math.random,
   });
   const input: InputContext = { store, engine, egress, maxPictureBytes: config.MAX_BODY_BYTES };
@@ -90,19 +102,39 @@ export function createServices({
     now,
     deliveriesFor: createWebhookEvents({ auspex: auspexBody, ...webhookBodies }),
     onDeliveries: () => webhooks.wake(),
-    onSettled: (prediction: Prediction) => metrics.settled(prediction),
+    onSettled: (prediction: Prediction) => {
+      answering.inFlight.release(prediction.id);
+      metrics.settled(prediction);
+    },
     log,
   };
-  const runner = createRunner({ ...common, leaseMs: config.LEASE, runMaxMs: config.RUN_MAX });
+  const directory = createModelDirectory(engine.models, store.aliases);
+  const knowledge = createKnowledge({
+    store,
+    engine,
+    workers: config.WORKERS,
+    passagesMax: config.MAX_UPSERT_PASSAGES,
+    now,
+    mintId,
+    log,
+  });
+  const answering = createAnswering({ ...common, directory, knowledge, config, mintId });
+  const { flows, inFlight, intake } = answering;
+  const runner = createRunner({
+    ...common,
+    flows,
+    onLeft: inFlight.release,
+    leaseMs: config.LEASE,
+    runMaxMs: config.RUN_MAX,
+  });
   const secret = ownSecret(config.JWT_SECRET, config.DATA_DIR);
   const tokens = createTokens({
     secret,
     accounts: config.ACCOUNTS_FILE,
     open: config.open,
-    now,
+    now: wallClock,
   });
   const usage = createUsage({ store: store.accounts, quota: config.MONTHLY_QUOTA, now, log });
-  const directory = createModelDirectory(engine.models, store.aliases);
   const images = createImageOperations({
     input,
     limits: config,
@@ -138,6 +170,54 @@ export function createServices({
     stopping: stopping.signal,
     log,
   });
+  const authenticate = createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens });
+  const access = createChatflowAccess({
+    flows: store.chatflows,
+    open: config.open,
+    origins: config.CORS_ORIGINS,
+    nowMs: () => performance.now(),
+  });
+  const creation = createPredictionCreation({
+    ...common,
+    directory,
+    access,
+    intake,
+    inFlight,
+    runner,
+    rate,
+    usage,
+    limits: config,
+    mintId,
+    refuseUnlessServing: health.refuseUnlessServing,
+    ending: ending.signal,
+  });
+  const cancel = createCancel({ ...common, predictions: store.predictions, flows, runner });
+  const answers = createAnswerOperations({
+    predictions: store.predictions,
+    access,
+    intake,
+    inFlight,
+    creation,
+    cancel,
+    hints,
+    limits: config,
+    streamsMax: config.MAX_WATCHES,
+    ending: ending.signal,
+    log,
+  });
+  const chatflows = createChatflows({
+    store,
+    engine,
+    egress,
+    config,
+    authenticate,
+    access,
+    answers,
+    knowledge,
+    now,
+    mintId,
+    log,
+  });
   let stopRetention = () => Promise.resolve();
 
   const datasets = createDatasetOperations({
@@ -155,22 +235,30 @@ export function createServices({
 
   return {
     predictions: createPredictionOperations({
-      ...common,
-      directory,
-      runner,
-      rate,
-      usage,
+      predictions: store.predictions,
+      creation,
+      cancel,
       limits: config,
-      mintId,
       watches,
-      refuseUnlessServing: health.refuseUnlessServing,
-      ending: ending.signal,
     }),
-    models: createModelOperations({ store, models: engine.models, directory, limits: config }),
-    images,
-    datasets,
-    files: createFileLinks({ secret, datasets, now }),
-    feedback: createFeedbackOperations({ store, engine, limits: config, now }),
+    models: health.guard(
+      createModelOperations({ store, models: engine.models, directory, limits: config }),
+      "publishModelVersion",
+    ),
+    images: health.guard(images, "uploadImage", "importImage"),
+    datasets: health.guard(
+      datasets,
+      "createDataset",
+      "uploadDataset",
+      "addExamples",
+      "createLabel",
+      "createExample",
+    ),
+    files: createFileLinks({ secret, datasets, now: wallClock }),
+    feedback: health.guard(
+      createFeedbackOperations({ store, engine, limits: config, now }),
+      "createFeedback",
+    ),
     trainings: createTrainingOperations({
       store,
       runner: trainingRunner,
@@ -183,12 +271,26 @@ export function createServices({
       refuseUnlessServing: health.refuseUnlessServing,
     }),
     accounts: createAccountOperations({ store: store.accounts, tokens, usage, limits: config, now }),
-    authenticate: createAuthenticator({ open: config.open, apiKeys: config.API_KEYS, tokens }),
+    // Those that answer refuse by themselves, where they create predictions.
+    chatflows: health.guard(
+      chatflows.operations,
+      "createChatflow",
+      "updateChatflow",
+      "createChatflowKey",
+      "upsertDocuments",
+      "rateMessage",
+      "createLead",
+      "createAttachments",
+    ),
+    authenticate,
+    authenticateAsker: chatflows.authenticateAsker,
     renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,
     metrics: () => metrics.text(),
+    load: () => chatflows.folder.load(),
     start() {
+      chatflows.folder.start();
       runner.start();
       webhooks.start();
       trainingRunner.start();
@@ -210,6 +312,7 @@ export function createServices({
         runner.drain(graceMs),
         stopRetention(),
         trainingRunner.close(),
+        chatflows.folder.close(),
         imports.idle(),
         deletions.idle(),
       ]);
@@ -218,7 +321,8 @@ export function createServices({
       await new Promise(setImmediate);
       await runner.close();
       await webhooks.close();
-      await egress.close();
+      await knowledge.close();
+      await Promise.all([egress.close(), answering.close()]);
       await usage.close();
     },
   };

@@ -20,7 +20,7 @@ import { deletionMessage } from "./deletion-message.ts";
 import type { Egress } from "./egress.ts";
 import { createExampleOperations } from "./example.ts";
 import type { Hints } from "./hints.ts";
-import { decodeNumberToken, encodePageToken } from "./page-token.ts";
+import { decodeNumberToken, pageOf } from "./page-token.ts";
 import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 25;
@@ -127,11 +127,10 @@ export function createDatasetOperations(options: DatasetOptions): Operations<typ
         // One more than the page tells whether there is another page.
         limit: size + 1,
       });
-      const page = datasets.slice(0, size);
-      const last = datasets.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(datasets, size, ({ id }) => id);
       return {
         datasets: page.map(message),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: String(last.id) }) : "",
+        nextPageToken,
       };
     },
 

@@ -47,6 +47,16 @@ export interface EgressDownload {
   readonly signal: AbortSignal;
 }
 
+export interface EgressStream extends Omit<EgressRequest, "maxBytes" | "overflow"> {
+  /** Longest time without a byte. */
+  readonly stallMs: number;
+}
+
+export interface StreamedResponse extends Omit<EgressResponse, "body"> {
+  /** As it comes. Rejects when the other side breaks off, and at the time limits. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
 export interface Egress {
   /**
    * One exchange without following redirects. Rejects with `invalid_argument` when the URL or the address that it
@@ -57,6 +67,11 @@ export interface Egress {
   fetch(request: EgressRequest): Promise<EgressResponse>;
   /** A GET whose body is too large for memory. Rejects as `fetch` does. */
   download(request: EgressDownload): Promise<Omit<EgressResponse, "body">>;
+  /**
+   * An exchange whose answer is read as it comes, by `take`; what it leaves unread is never sent for, and the connection
+   * closed. Rejects as `fetch` does, and as `take` does.
+   */
+  stream<T>(request: EgressStream, take: (response: StreamedResponse) => Promise<T>): Promise<T>;
   /** Refuses at once what `fetch` would refuse without looking a name up: scheme, credentials, literal addresses. */
   check(url: string): void;
 }
@@ -69,6 +84,8 @@ export interface OpenEgress extends Egress {
 export interface EgressOptions {
   /** The setting EGRESS_ALLOW; egress-policy.ts says what an entry may be. */
   readonly allow: readonly string[];
+  /** Connections to one origin at once; what comes then waits. */
+  readonly connections?: number;
   /** Resolves a host name to addresses; the system's resolver when left out. */
   readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
@@ -85,11 +102,15 @@ const KEEP_ALIVE_MS = 4000;
 const RESPONSE_HEADER_BYTES_MAX = 16 * 1024;
 
 /** @throws ConfigError that names what is wrong with `allow` */
-export function createEgress({ allow, lookup = systemLookup }: EgressOptions): OpenEgress {
+export function createEgress({
+  allow,
+  connections = CONNECTIONS_PER_ORIGIN_MAX,
+  lookup = systemLookup,
+}: EgressOptions): OpenEgress {
   const policy = parseEgressPolicy(allow);
   const agent = new Agent({
     connect: guardedConnector(policy, lookup),
-    connections: CONNECTIONS_PER_ORIGIN_MAX,
+    connections,
     maxOrigins: ORIGINS_MAX,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
@@ -141,6 +162,14 @@ export function createEgress({ allow, lookup = systemLookup }: EgressOptions): O
       perform({ ...request, method: "GET" }, async (response, host, arrived) => {
         await writeBody(response, request, host, arrived);
         return headOf(response);
+      }),
+    stream: (request, take) =>
+      perform(request, async (response, _host, arrived) => {
+        try {
+          return await take({ ...headOf(response), body: heard(response.body, arrived) });
+        } finally {
+          response.body.destroy();
+        }
       }),
     close: () => agent.destroy(new AuspexError("unavailable", "the server is shutting down")),
   };
@@ -307,6 +336,13 @@ async function readBody(
     if (chunk.length > room) break;
   }
   return Buffer.concat(chunks, length);
+}
+
+async function* heard(body: AsyncIterable<Uint8Array>, arrived: () => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    arrived();
+    yield chunk;
+  }
 }
 
 async function writeBody(

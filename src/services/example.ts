@@ -8,7 +8,7 @@ import type { Store } from "../store/store.ts";
 import type { Operations } from "./call.ts";
 import { exampleMessage, sourceFilter } from "./dataset-message.ts";
 import { numberOf, refusal, unknownDataset } from "./dataset-refusal.ts";
-import { decodeNumberToken, encodePageToken } from "./page-token.ts";
+import { decodeNumberToken, pageOf } from "./page-token.ts";
 import { type Limits, validate } from "./validation.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
@@ -104,11 +104,10 @@ export function createExampleOperations({ store, engine, limits, now }: ExampleO
         limit: size + 1,
       });
       if (!examples) throw labelId === 0n ? unknownDataset(datasetId) : unknownLabel(labelId);
-      const page = examples.slice(0, size);
-      const last = examples.length > size ? page.at(-1) : undefined;
+      const { page, nextPageToken } = pageOf(examples, size, ({ id }) => id);
       return {
         examples: page.map(exampleMessage),
-        nextPageToken: last ? encodePageToken({ direction: "after", key: String(last.id) }) : "",
+        nextPageToken,
       };
     },
 

@@ -4,8 +4,10 @@
  */
 export interface Hints {
   emit(id: string): void;
-  /** Starts to listen at once, so that a change between reading the row and waiting is not missed. */
-  subscribe(id: string): Subscription;
+  /**
+   * Listens to all of the ids. Starts at once, so that a change between reading the row and waiting is not missed.
+   */
+  subscribe(...ids: readonly string[]): Subscription;
 }
 
 export interface Subscription {
@@ -20,7 +22,7 @@ export function createHints(): Hints {
     emit(id) {
       for (const listener of listeners.get(id) ?? []) listener();
     },
-    subscribe(id) {
+    subscribe(...ids) {
       // However many hints arrive while nobody waits, one flag remembers them: a slow reader costs nothing more.
       let hinted = false;
       let wake: (() => void) | undefined;
@@ -28,8 +30,7 @@ export function createHints(): Hints {
         hinted = true;
         wake?.();
       };
-      const set = listeners.get(id) ?? new Set();
-      listeners.set(id, set.add(listener));
+      for (const id of ids) listeners.set(id, (listeners.get(id) ?? new Set()).add(listener));
       return {
         async next(signal) {
           if (!hinted && !signal.aborted) {
@@ -43,8 +44,11 @@ export function createHints(): Hints {
           hinted = false;
         },
         close() {
-          set.delete(listener);
-          if (set.size === 0) listeners.delete(id);
+          for (const id of ids) {
+            const set = listeners.get(id);
+            set?.delete(listener);
+            if (set?.size === 0) listeners.delete(id);
+          }
         },
       };
     },

@@ -62,11 +62,13 @@ export function webhookFormatName(format: Webhook_Format): WebhookFormat | undef
 
 /** The caller has checked that every dtype is known. */
 export function tensorsFromMessage(tensors: Readonly<Record<string, TensorMessage>>): Tensors {
-  const result: Record<string, Tensor> = {};
-  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
-    result[name] = { dtype: dtypeName(dtype) ?? "float32", shape, data };
-  }
-  return result;
+  // Entries, for a caller's name may be `__proto__`, which assigned would be no name.
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { dtype, shape, data }]) => {
+      const tensor: Tensor = { dtype: dtypeName(dtype) ?? "float32", shape, data };
+      return [name, tensor];
+    }),
+  );
 }
 
 function tensorsMessage(tensors: Tensors): Record<string, MessageInitShape<typeof TensorSchema>> {

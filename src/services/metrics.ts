@@ -14,7 +14,15 @@ const BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 1800,
 ];
 
-export function createMetrics(store: Store, engine: Engine): Metrics {
+/** What is counted elsewhere in the services. */
+export interface Counts {
+  logLinesDropped(): number;
+  /** Answers of chatflows that are made or wait for it. */
+  answersUnfinished(): number;
+  answerStreams(): number;
+}
+
+export function createMetrics(store: Store, engine: Engine, counts: Counts): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -45,10 +53,23 @@ export function createMetrics(store: Store, engine: Engine): Metrics {
     ["auspex_workers", "Workers configured.", () => engine.stats().workers],
     ["auspex_workers_live", "Workers that can take a batch.", () => engine.stats().liveWorkers],
     ["auspex_worker_deaths", "Workers that died or were killed.", () => engine.stats().workerDeaths],
+    ["auspex_worker_tensors", "Tensors that TF.js holds in the workers.", () => engine.stats().tensors],
     ["auspex_engine_queued", "Jobs that wait for a worker.", () => engine.stats().queued],
     ["auspex_engine_running", "Jobs in workers.", () => engine.stats().running],
     ["auspex_engine_batches", "Batches run.", () => engine.stats().batches],
     ["auspex_engine_items", "Items in the batches run.", () => engine.stats().items],
+    [
+      "auspex_answers_unfinished",
+      "Answers of chatflows that are made or wait for it.",
+      counts.answersUnfinished,
+    ],
+    ["auspex_answer_streams", "Answers that are streamed.", counts.answerStreams],
+    ["auspex_log_lines_dropped", "Log lines that nobody took.", counts.logLinesDropped],
+    [
+      "auspex_storage_writable",
+      "1 while the storage takes writes.",
+      () => Number(store.health.reason() === ""),
+    ],
   ];
   for (const [name, help, read] of gauges) {
     new Gauge({

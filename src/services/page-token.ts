@@ -30,6 +30,29 @@ export function decodePageToken(token: string): PagePosition | undefined {
   throw malformed();
 }
 
+/** One page of a list. */
+export interface Page<T> {
+  readonly page: readonly T[];
+  /** "" on the last page. */
+  readonly nextPageToken: string;
+}
+
+/**
+ * The first `size` of what was found, which may be more: one more than the page tells whether there is another page.
+ *
+ * @param keyOf what the next page goes on after, or before where `direction` says so
+ */
+export function pageOf<T>(
+  found: readonly T[],
+  size: number,
+  keyOf: (item: T) => string | number | bigint,
+  direction: PagePosition["direction"] = "after",
+): Page<T> {
+  const page = found.slice(0, size);
+  const last = found.length > size ? page.at(-1) : undefined;
+  return { page, nextPageToken: last ? encodePageToken({ direction, key: String(keyOf(last)) }) : "" };
+}
+
 /** Of a list by number: the one that the page follows; undefined for "". */
 export function decodeNumberToken(token: string): number | undefined {
   const position = decodePageToken(token);

@@ -88,39 +88,58 @@ function percentDecoded(data: string): Buffer | undefined {
   );
 }
 
-/**
- * The bytes behind a URL. Rejects with `invalid_argument` when the address is not allowed, the answer is anything
- * but 200, compressed, empty or longer than `maxBytes`; otherwise as `Egress.fetch` does.
- */
-export async function fetchPicture(
+/** The bytes of a picture behind a URL; see `fetchUrl`. */
+export function fetchPicture(
   url: string,
   egress: Egress,
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  return fetchUrl({ url, what: "picture", egress, maxBytes, signal });
+}
+
+const ACCEPT = { picture: "image/*", document: "*/*" } as const;
+
+/**
+ * The bytes behind a URL. Rejects with `invalid_argument` when the address is not allowed, the answer is anything
+ * but 200, compressed, empty or longer than `maxBytes`; otherwise as `Egress.fetch` does.
+ */
+export async function fetchUrl({
+  url,
+  what,
+  egress,
+  maxBytes,
+  signal,
+}: {
+  readonly url: string;
+  readonly what: keyof typeof ACCEPT;
+  readonly egress: Egress;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}): Promise<Uint8Array> {
   const { status, headers, body } = await egress
     .fetch({
       url,
       method: "GET",
-      headers: { accept: "image/*" },
+      headers: { accept: ACCEPT[what] },
       maxBytes,
       overflow: "fail",
       timeoutMs: FETCH_TIMEOUT_MS,
       signal,
     })
     .catch((error: unknown) => {
-      // Too long a picture is the input's fault; as `resource_exhausted` it would invite the caller to try again.
+      // Too long a file is the input's fault; as `resource_exhausted` it would invite the caller to try again.
       if (error instanceof AuspexError && error.code === "resource_exhausted")
         throw unusable(error.message, error);
       throw error;
     });
   if (status >= 300 && status < 400)
-    throw unusable(`the picture's URL answered ${status}; redirects are not followed`);
-  if (status !== 200) throw unusable(`the picture's URL answered ${status}`);
+    throw unusable(`the ${what}'s URL answered ${status}; redirects are not followed`);
+  if (status !== 200) throw unusable(`the ${what}'s URL answered ${status}`);
   const encoding = headers["content-encoding"] ?? "identity";
   if (encoding !== "identity")
-    throw unusable(`the picture's URL answered with content-encoding ${encoding}, unasked`);
-  if (body.length === 0) throw unusable("the picture's URL answered with an empty body");
+    throw unusable(`the ${what}'s URL answered with content-encoding ${encoding}, unasked`);
+  if (body.length === 0) throw unusable(`the ${what}'s URL answered with an empty body`);
   return body;
 }
 

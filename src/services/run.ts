@@ -1,23 +1,24 @@
 /** One run of one prediction: from its stored input to how it ended. Nothing is written here. */
 import { AuspexError } from "../domain/error.ts";
 import { parseModelRef } from "../domain/model.ts";
-import type { Outcome, Prediction, PredictionError } from "../domain/prediction.ts";
+import type { Prediction } from "../domain/prediction.ts";
+import { CHATFLOW_OWNER } from "../domain/principal.ts";
 import type { EngineLog } from "../engine/engine.ts";
+import type { FlowRunner } from "./flow/flow-runner.ts";
 import { type AcceptedInput, type InputContext, resolveInput } from "./input.ts";
+import { type Ended, failure } from "./outcome.ts";
 
 /** A worker that died with a prediction this often does not get it again. */
 const DEATHS_MAX = 2;
 
 export interface RunContext {
   readonly input: InputContext;
+  readonly flows: FlowRunner;
   /** Microseconds since the epoch. */
   readonly now: () => number;
   readonly runMaxMs: number;
   readonly log: EngineLog;
 }
-
-/** An outcome, and the microseconds that a worker took for it where one was asked. */
-export type Ended = Outcome & { readonly executionTime: number | null };
 
 export interface RunHooks {
   readonly signal: AbortSignal;
@@ -28,7 +29,7 @@ export interface RunHooks {
 
 /** Runs one prediction to its end; undefined when it was aborted and there is nothing to settle. */
 export async function run(
-  { input, now, runMaxMs, log }: RunContext,
+  { input, flows, now, runMaxMs, log }: RunContext,
   prediction: Prediction,
   accepted: AcceptedInput,
   { signal, onPrepared, onWorkerDeath }: RunHooks,
@@ -36,12 +37,17 @@ export async function run(
   // From this claim on: since `startedAt` the server may have been down for longer than a run may take.
   const runUntil = prediction.updatedAt + runMaxMs * 1000;
   const deadlineUs = Math.min(prediction.deadlineAt ?? Number.POSITIVE_INFINITY, runUntil);
+  const ref = parseModelRef(prediction.model);
+  if (ref?.owner === CHATFLOW_OWNER) {
+    // It asks the engine for little, and waits for others: it takes no place of those that the engine runs.
+    onPrepared();
+    return flows.run(prediction, { signal, deadlineUs, tooLate: () => tooLate(prediction, runMaxMs) });
+  }
   try {
     if (now() >= deadlineUs) throw tooLate(prediction, runMaxMs);
     if (prediction.deaths >= DEATHS_MAX) {
       throw new AuspexError("internal", "its workers died twice while running it; it is not tried again");
     }
-    const ref = parseModelRef(prediction.model);
     if (!ref) throw new AuspexError("not_found", `model ${prediction.model} does not exist`);
     const resolved = await resolveInput(input, prediction.principal, accepted, signal);
     const running = input.engine.run({
@@ -50,7 +56,8 @@ export async function run(
       version: prediction.version,
       input: resolved,
       signal,
-      deadlineAt: Math.ceil(deadlineUs / 1000),
+      // A millisecond late rather than early: then it is late here too.
+      deadlineAt: performance.now() + Math.ceil((deadlineUs - now()) / 1000),
       deaths: prediction.deaths,
       onWorkerDeath,
     });
@@ -71,42 +78,10 @@ export async function run(
   }
 }
 
-/** The terminal state that follows. */
-export function ended(previous: Prediction, outcome: Ended, endedAt: number): Prediction {
-  const { executionTime } = outcome;
-  return {
-    ...previous,
-    status: outcome.status,
-    revision: previous.revision + 1,
-    output: outcome.status === "succeeded" ? outcome.output : null,
-    error: outcome.status === "failed" ? outcome.error : null,
-    updatedAt: endedAt,
-    endedAt,
-    executionTime,
-    setupTime: executionTime === null ? null : Math.max(0, endedAt - executionTime - previous.createdAt),
-  };
-}
-
 function tooLate(prediction: Prediction, runMaxMs: number): AuspexError {
   const message =
     prediction.deadlineAt === null
       ? `it ran longer than the server allows (${runMaxMs / 1000} s)`
       : "its deadline passed before it was finished";
   return new AuspexError("deadline_exceeded", message);
-}
-
-const EXTERNAL: ReadonlySet<string> = new Set([
-  "invalid_argument",
-  "not_found",
-  "failed_precondition",
-  "permission_denied",
-]);
-
-/** How an error of the run reads in the prediction. */
-export function failure(error: AuspexError): PredictionError {
-  return {
-    source: EXTERNAL.has(error.code) ? "external" : "internal",
-    code: error.code,
-    message: error.message,
-  };
 }

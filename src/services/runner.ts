@@ -7,6 +7,7 @@
  * of three. It is written the moment somebody has to be able to find it: when it is finished, or when the wait runs
  * out.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
 import type { Image } from "../domain/image.ts";
 import type { Prediction } from "../domain/prediction.ts";
@@ -14,7 +15,9 @@ import type { NewDelivery } from "../domain/webhook.ts";
 import type { Claim } from "../store/store.ts";
 import type { Hints } from "./hints.ts";
 import type { AcceptedInput } from "./input.ts";
-import { type Ended, ended, failure, type RunContext, run } from "./run.ts";
+import { type Ended, ended, failure } from "./outcome.ts";
+import { queueFull } from "./queue-full.ts";
+import { type RunContext, run } from "./run.ts";
 
 /** Predictions taken by one claim: bounds the bytes that cross from the store at once. */
 const CLAIM_MAX = 256;
@@ -35,6 +38,8 @@ export interface RunnerOptions extends RunContext {
   readonly onDeliveries: () => void;
   /** Told once for each prediction that this process settled. */
   readonly onSettled: (prediction: Prediction) => void;
+  /** Told when one does not run here any more, settled or not. */
+  readonly onLeft: (id: string) => void;
 }
 
 /** A prediction that runs before it was written. */
@@ -193,7 +198,10 @@ export function createRunner(options: RunnerOptions): Runner {
         );
       } finally {
         // It may have been claimed again meanwhile, and then this is another one's place.
-        if (running.get(prediction.id) === entry) running.delete(prediction.id);
+        if (running.get(prediction.id) === entry) {
+          running.delete(prediction.id);
+          options.onLeft(prediction.id);
+        }
         prepared();
         resolve();
       }
@@ -233,7 +241,12 @@ export function createRunner(options: RunnerOptions): Runner {
       const known = AuspexError.from(error);
       if (outcome.status === "failed" || known.code === "unavailable") throw error;
       log.error({ err: error, id: entry.prediction.id }, "a result could not be written");
-      await commit(entry, { status: "failed", error: failure(known), executionTime: null });
+      await commit(entry, {
+        status: "failed",
+        error: failure(known),
+        executionTime: null,
+        turn: outcome.turn,
+      });
     }
   }
 
@@ -242,7 +255,7 @@ export function createRunner(options: RunnerOptions): Runner {
     const next = ended(entry.prediction, outcome, now());
     const deliveries = deliveriesFor(next);
     const guard = { kind: "lease", token: entry.lease } as const;
-    if (!(await store.predictions.transition({ next, guard, deliveries }))) {
+    if (!(await store.predictions.transition({ next, guard, deliveries, turn: outcome.turn }))) {
       log.warn({ id: next.id }, "a result was dropped: somebody else has settled the prediction");
       return;
     }
@@ -364,7 +377,7 @@ export function createRunner(options: RunnerOptions): Runner {
       await stopPulling();
       const all = Promise.all([...running.values()].map((entry) => entry.done));
       const grace = new AbortController();
-      await Promise.race([all, timeout(graceMs, grace.signal)]);
+      await Promise.race([all, delay(graceMs, undefined, { signal: grace.signal }).catch(() => {})]);
       grace.abort();
     },
     async close() {
@@ -376,24 +389,4 @@ export function createRunner(options: RunnerOptions): Runner {
       await Promise.all([...running.values()].map((entry) => entry.done));
     },
   };
-}
-
-function timeout(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const id = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(id);
-      resolve();
-    });
-  });
-}
-
-export function queueFull(): AuspexError {
-  return new AuspexError(
-    "resource_exhausted",
-    "the queue of unfinished predictions is full; try again later",
-    {
-      retryAfterMs: 1000,
-    },
-  );
 }

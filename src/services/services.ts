@@ -1,5 +1,6 @@
 /** All that transports see of the floors below them. */
 import type { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import type { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import type { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import type { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import type { ModelService } from "../../gen/auspex/v1/model_pb.ts";
@@ -17,6 +18,7 @@ export interface Services {
   readonly feedback: Operations<typeof FeedbackService>;
   readonly trainings: Operations<typeof TrainingService>;
   readonly accounts: Operations<typeof AccountService>;
+  readonly chatflows: Operations<typeof ChatflowService>;
   /** Links to pictures of examples. */
   readonly files: FileLinks;
   /**
@@ -25,6 +27,12 @@ export interface Services {
    * open server answers its one principal whatever is sent.
    */
   authenticate(token: string | undefined): Promise<Principal>;
+  /**
+   * The same for operations that are for whoever may ask a chatflow: a flow's key stands for the flow's principal and
+   * that flow alone, and none sent for nobody (on an open server, for its one principal). A key that is not valid, or
+   * not any more, is refused here, also where none is needed.
+   */
+  authenticateAsker(token: string | undefined): Promise<Principal>;
   /**
    * A user's or a secret's JWT anew, with the same claims and four hours ahead, for a dialect that answers one with
    * every call, and whom it stands for. An open server cannot know who signed, and signs by itself; there too it must

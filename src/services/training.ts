@@ -23,7 +23,7 @@ import type { NewTraining, StartResult } from "../store/training-store.ts";
 import type { CallContext, Operations } from "./call.ts";
 import type { Limits } from "./check.ts";
 import { deletionMessage } from "./deletion-message.ts";
-import { decodePageToken, encodePageToken } from "./page-token.ts";
+import { decodePageToken, pageOf } from "./page-token.ts";
 import { epochMessage, metricsMessage, trainingMessage } from "./training-message.ts";
 import type { TrainingRunner } from "./training-runner.ts";
 import { validate } from "./validation.ts";
@@ -178,12 +178,10 @@ export function createTrainingOperations(
       const after = decodePageToken(request.pageToken)?.key ?? "";
       const { skip } = request;
       const found = await store.trainings.list({ principal, datasetId, after, skip, limit: size + 1 });
-      const page = found.slice(0, size);
-      const last = page.at(-1);
+      const { page, nextPageToken } = pageOf(found, size, ({ model }) => model.id);
       return {
         trainings: page.map(trainingMessage),
-        nextPageToken:
-          last && found.length > size ? encodePageToken({ direction: "after", key: last.model.id }) : "",
+        nextPageToken,
       };
     },
 
@@ -201,14 +199,10 @@ export function createTrainingOperations(
       const after = Number(decodePageToken(request.pageToken)?.key ?? 0) || 0;
       const { skip } = request;
       const found = await store.trainings.epochs({ trainingId: id, after, skip, limit: size + 1 });
-      const page = found.slice(0, size);
-      const last = page.at(-1);
+      const { page, nextPageToken } = pageOf(found, size, ({ epoch }) => epoch.epoch);
       return {
         points: page.map(({ epoch, results }) => ({ epoch: epochMessage(epoch), results: [...results] })),
-        nextPageToken:
-          last && found.length > size
-            ? encodePageToken({ direction: "after", key: String(last.epoch.epoch) })
-            : "",
+        nextPageToken,
       };
     },
 

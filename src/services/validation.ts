@@ -34,6 +34,8 @@ import { NAME_PART, TASKS } from "../domain/model.ts";
 import type { JsonValue } from "../domain/payload.ts";
 import { DTYPES, elementCount } from "../domain/tensor.ts";
 import { ACCOUNT_CHECKS } from "./account-checks.ts";
+import { ANSWER_CHECKS } from "./answer-checks.ts";
+import { CHATFLOW_CHECKS } from "./chatflow-checks.ts";
 import {
   byId,
   type Check,
@@ -46,10 +48,12 @@ import {
   modelRef,
   PAGE_TOKEN_LENGTH_MAX,
   pageSize,
+  plainJson,
   url,
   versionNumber,
 } from "./check.ts";
 import { DATASET_CHECKS } from "./dataset-checks.ts";
+import { DOCUMENT_CHECKS } from "./document-checks.ts";
 import { dtypeName, statusName, webhookFormatName } from "./message.ts";
 import { TRAINING_CHECKS } from "./training-checks.ts";
 
@@ -67,32 +71,6 @@ const MODEL_LENGTH_MAX = 256;
 const SECRET_LENGTH_MAX = 256;
 const DEADLINE_MAX_MS = 86_400_000;
 const PUBLISHED_FILES_MAX = 256;
-
-/** Levels of nesting, counted without recursion and not beyond one more than `limit`. */
-function isDeeper(value: JsonValue, limit: number): boolean {
-  let level: JsonValue[] = [value];
-  for (let depth = 1; level.length > 0; depth++) {
-    const next: JsonValue[] = [];
-    for (const item of level) {
-      if (typeof item !== "object" || item === null) continue;
-      if (depth > limit) return true;
-      for (const child of Object.values(item))
-        if (typeof child === "object" && child !== null) next.push(child);
-    }
-    level = next;
-  }
-  return false;
-}
-
-/** Whether a number in it is one that JSON does not have, which a binary message may carry all the same. */
-function hasNonFinite(value: JsonValue): boolean {
-  const left: JsonValue[] = [value];
-  for (let item = left.pop(); item !== undefined; item = left.pop()) {
-    if (typeof item === "number" && !Number.isFinite(item)) return true;
-    if (typeof item === "object" && item !== null) for (const child of Object.values(item)) left.push(child);
-  }
-  return false;
-}
 
 /** Index of the first element that is not finite, or -1. */
 function firstNonFinite(data: Uint8Array): number {
@@ -138,14 +116,36 @@ function tensor(complain: Complain, field: string, { dtype, shape, data }: Tenso
   return elements;
 }
 
+/** Numbers in the lists `data` of JSON tensors, flat or nested, counted without recursion. */
+function jsonElements(inputs: JsonValue | undefined): number {
+  if (typeof inputs !== "object" || inputs === null || Array.isArray(inputs)) return 0;
+  const lists: JsonValue[][] = [];
+  for (const value of Object.values(inputs)) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+    if (Array.isArray(value.data)) lists.push(value.data);
+  }
+  let elements = 0;
+  for (let list = lists.pop(); list !== undefined; list = lists.pop()) {
+    for (const item of list) {
+      if (Array.isArray(item)) lists.push(item);
+      else elements++;
+    }
+  }
+  return elements;
+}
+
 function create(request: CreatePredictionRequest, complain: Complain, limits: Limits): void {
   // Deferred, a name that no model can have is one that no model has.
   if (request.deferResolution) length(complain, "model", request.model, MODEL_LENGTH_MAX);
   else modelRef(complain, "model", request.model);
-  if (request.input && isDeeper(request.input, limits.MAX_JSON_DEPTH)) {
-    complain("input", "too_deep", `is nested deeper than ${limits.MAX_JSON_DEPTH} levels`);
-  } else if (request.input && hasNonFinite(request.input)) {
-    complain("input", "not_finite", "holds a number that is NaN or infinite");
+  if (request.input) plainJson(complain, "input", request.input, limits.MAX_JSON_DEPTH);
+  const jsonCount = jsonElements(request.input?.inputs);
+  if (jsonCount > limits.MAX_TENSOR_ELEMENTS) {
+    complain(
+      "input.inputs",
+      "too_large",
+      `have ${jsonCount} elements; at most ${limits.MAX_TENSOR_ELEMENTS} are allowed`,
+    );
   }
   const files = Object.keys(request.files);
   if (files.length > FILES_MAX)
@@ -241,17 +241,24 @@ const CHECKS = {
   ...DATASET_CHECKS,
   ...TRAINING_CHECKS,
   ...ACCOUNT_CHECKS,
+  ...CHATFLOW_CHECKS,
+  ...DOCUMENT_CHECKS,
+  ...ANSWER_CHECKS,
 };
 
 type Checked = Parameters<(typeof CHECKS)[keyof typeof CHECKS]>[0];
 
-/** @throws AuspexError `invalid_argument` with every complaint */
-export function validate(request: Checked, limits: Limits): void {
+/**
+ * @param more what the request cannot be checked for by itself
+ * @throws AuspexError `invalid_argument` with every complaint
+ */
+export function validate(request: Checked, limits: Limits, more?: (complain: Complain) => void): void {
   const violations: FieldViolation[] = [];
   const complain: Complain = (field, reason, description) => violations.push({ field, reason, description });
   // The type name chooses the check that was declared for exactly that type.
   const check = CHECKS[request.$typeName] as Check<Checked>;
   check(request, complain, limits);
+  more?.(complain);
   const [first, ...rest] = violations;
   if (first) throw invalidArgument(first, ...rest);
 }

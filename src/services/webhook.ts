@@ -22,6 +22,8 @@ export interface WebhookOptions {
   readonly log: EngineLog;
   /** Microseconds since the epoch. */
   readonly now: () => number;
+  /** The same, as others have it: signatures carry it. */
+  readonly wall: () => number;
   /** In [0, 1). */
   readonly random: () => number;
   /** For one attempt, connecting included. */
@@ -77,7 +79,7 @@ interface Flight {
 }
 
 export function createWebhookDispatcher(options: WebhookOptions): WebhookDispatcher {
-  const { deliveries, egress, log, now, random, onAttempt } = options;
+  const { deliveries, egress, log, now, wall, random, onAttempt } = options;
   const { attemptTimeoutMs = ATTEMPT_TIMEOUT_MS, sleep = sleepFor } = options;
   const endpoints = createEndpoints();
   const flights = new Map<string, Flight>();
@@ -180,7 +182,7 @@ export function createWebhookDispatcher(options: WebhookOptions): WebhookDispatc
     const verdict = await attempt(delivery, {
       egress,
       timeoutMs: attemptTimeoutMs,
-      now: began,
+      now: wall(),
       signal: interrupt.signal,
     });
     endpoints.done(endpointOf(delivery), experienceOf(verdict), now(), now() - began);

@@ -8,6 +8,7 @@ import { crc32, inflateRaw } from "node:zlib";
 import yauzl from "yauzl";
 import { AuspexError } from "../domain/error.ts";
 import { invalidZip, layOut } from "./zip-layout.ts";
+import { ZipReader } from "./zip-reader.ts";
 
 export interface ZipLimits {
   /** Files and folders. */
@@ -80,7 +81,10 @@ interface Entry {
 export async function openLabelledZip(path: string, limits: ZipLimits): Promise<LabelledZip> {
   const handle = await open(path, "r");
   try {
-    const zip = await readable(yauzl.fromFdPromise(handle.fd, { strictFileNames: true }));
+    const { size } = await handle.stat();
+    const options = { autoClose: false, strictFileNames: true };
+    const reader = new ZipReader(handle, size);
+    const zip = await readable(yauzl.fromRandomAccessReaderPromise(reader, size, options));
     const entries = await readDirectory(zip, limits);
     const places = layOut(entries.map((entry) => entry.path));
     const placed = entries.flatMap((entry, index) => {

@@ -24,7 +24,11 @@ const anyImport = statement<OfBlob>()((place) =>
     .limit(1),
 );
 
-const REFERENCES = [anyImage, anyExample, anyImport];
+const anyChatFile = statement<OfBlob>()((place) =>
+  tables.selectFrom("chat_file").select("blob").where("blob", "=", place("blob")).limit(1),
+);
+
+const REFERENCES = [anyImage, anyExample, anyImport, anyChatFile];
 
 /** Answers those of the blobs that no row refers to. */
 export const unreferencedBlobs = operation("blob.unreferenced", async (tx, blobs: readonly string[]) => {

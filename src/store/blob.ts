@@ -9,9 +9,12 @@
 import { createHash, randomUUID } from "node:crypto";
 import { statSync, unlinkSync, utimesSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { now } from "../domain/clock.ts";
+import { folderProblem } from "../domain/folder-error.ts";
 import { unreferencedBlobs } from "./blob-use.ts";
 import type { Database } from "./database.ts";
+import { syncFolder } from "./disk.ts";
 import type { BlobStore } from "./store.ts";
 import { errorFrom, failureOf } from "./thread-protocol.ts";
 
@@ -24,11 +27,20 @@ const DIGEST_HERE_MAX = 1024 * 1024;
 /** Hashes kept in mind: 100 bytes each. */
 const DURABLE_MAX = 10_000;
 
-/** Takes over the folder: what an earlier server left half-written is removed. */
-export async function openBlobs(folder: string, database: Database): Promise<BlobStore> {
+/**
+ * Takes over the folder: what an earlier server left half-written is removed.
+ *
+ * @param onStorageFault told of each put that fails, before its caller is
+ */
+export async function openBlobs(
+  folder: string,
+  database: Database,
+  onStorageFault: (text: string) => void,
+): Promise<BlobStore> {
   const aside = join(folder, "tmp");
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
+  await syncFolder(dirname(folder));
   /** Blobs and parents whose names are known to be on disk: nobody has to wait for that again. */
   const durable = new Set<string>();
   const durableParents = new Set<string>();
@@ -53,7 +65,8 @@ export async function openBlobs(folder: string, database: Database): Promise<Blo
         if (durable.size === DURABLE_MAX) durable.clear();
         durable.add(hash);
       } catch (error) {
-        await rm(part, { force: true });
+        await rm(part, { force: true }).catch(() => {});
+        onStorageFault(folderProblem(error));
         throw errorFrom({ ...failureOf(error), storage: true });
       }
       return hash;
@@ -111,11 +124,19 @@ function pathOf(folder: string, hash: string): string {
   return join(parentOf(folder, hash), hash);
 }
 
+/**
+ * A blob's time of modification, by the clock that its age is measured by: the system's may be set forwards, and what
+ * was put a moment ago would be old.
+ */
+function ageMark(): Date {
+  return new Date(now() / 1000);
+}
+
 /** False when there is no such file. */
 function refresh(path: string): boolean {
   try {
-    const now = new Date();
-    utimesSync(path, now, now);
+    const at = ageMark();
+    utimesSync(path, at, at);
     return true;
   } catch (error) {
     if (isMissing(error)) return false;
@@ -127,25 +148,16 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
     await file.writeFile(bytes);
+    await file.utimes(ageMark(), ageMark());
     await file.sync();
   } finally {
     await file.close();
   }
 }
 
-/** A new name is durable once its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
 function deleteOld(path: string, olderThanMs: number): boolean {
   try {
-    if (Date.now() - statSync(path).mtimeMs < olderThanMs) return false;
+    if (now() / 1000 - statSync(path).mtimeMs < olderThanMs) return false;
     unlinkSync(path);
     return true;
   } catch (error) {

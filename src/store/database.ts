@@ -9,6 +9,8 @@ export interface Transaction {
   run<P extends object>(statement: Statement<P, unknown>, params: P): Promise<number>;
   get<P extends object, R>(statement: Statement<P, R>, params: P): Promise<R | undefined>;
   all<P extends object, R>(statement: Statement<P, R>, params: P): Promise<R[]>;
+  /** Writes something that leaves nothing behind: it fails where any write would. */
+  touch(): Promise<void>;
   /**
    * Predictions that are pending or started, this transaction's own changes included. An operation that changes
    * the number says so here; it is undone with the operation when that is rolled back.
@@ -38,6 +40,8 @@ export interface Database {
   read<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** For reads that may take longer; they hold up neither the caller's thread nor a write. */
   scan<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
+  /** For searches, which walk through a great many rows; they hold up none of the above. */
+  search<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** As of the last commit. */
   unfinished(): number;
   /** Finishes what was asked for, then closes. */

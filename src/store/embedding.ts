@@ -1,10 +1,10 @@
 /** What feature extractors saw in pictures: a cache by content, so that no picture is looked at twice. */
-import { endianness } from "node:os";
 import { anyExample } from "./blob-use.ts";
 import { type Database, operation } from "./database.ts";
 import type { EmbeddingRow } from "./schema.ts";
 import { statement, tables } from "./statement.ts";
 import type { EmbeddingStore } from "./training-store.ts";
+import { bytesOf, floatsOf } from "./vector-bytes.ts";
 
 const byKey = statement<Omit<EmbeddingRow, "vector">>()((place) =>
   tables
@@ -114,15 +114,4 @@ export function embeddingStore(database: Database): EmbeddingStore {
         [...embeddings].map(([blob, floats]) => ({ extractor, blob, vector: bytesOf(floats) })),
       ),
   };
-}
-
-/** Stored little endian, whatever this machine is. */
-function bytesOf(floats: Float32Array): Uint8Array {
-  const bytes = Buffer.from(floats.buffer.slice(floats.byteOffset, floats.byteOffset + floats.byteLength));
-  return endianness() === "LE" ? bytes : bytes.swap32();
-}
-
-function floatsOf(bytes: Uint8Array): Float32Array {
-  const own = Buffer.from(new Uint8Array(bytes).buffer);
-  return new Float32Array((endianness() === "LE" ? own : own.swap32()).buffer, 0, own.length / 4);
 }

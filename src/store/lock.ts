@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { AuspexError } from "../domain/error.ts";
-import { isBusy } from "./sqlite.ts";
+import { isBusy } from "./sqlite-error.ts";
 
 export interface FolderLock {
   release(): void;

@@ -5,6 +5,7 @@
 import { AuspexError } from "../domain/error.ts";
 import { predictions } from "./migrations/0001-predictions.ts";
 import { training } from "./migrations/0002-training.ts";
+import { chatflows } from "./migrations/0003-chatflows.ts";
 import type { SqliteConnection } from "./sqlite.ts";
 import { statement, tables } from "./statement.ts";
 
@@ -15,7 +16,7 @@ export interface Migration {
   readonly sql: string;
 }
 
-export const MIGRATIONS: readonly Migration[] = [predictions, training];
+export const MIGRATIONS: readonly Migration[] = [predictions, training, chatflows];
 
 const CREATE_TABLE =
   "create table if not exists migration (version integer not null primary key, name text not null) strict";

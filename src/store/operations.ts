@@ -2,6 +2,21 @@
 import { addUsage, deleteRefreshToken, getUsage, insertRefreshToken, refreshTokenOwner } from "./account.ts";
 import { deleteAlias, getAlias, listAliases, setAlias } from "./alias.ts";
 import { unreferencedBlobs } from "./blob-use.ts";
+import { getChatFile, putChatFiles } from "./chat-file.ts";
+import { chatWindow, getChatMessage, insertTurn } from "./chat-message.ts";
+import { deleteChatMessages, listChatMessages } from "./chat-message-list.ts";
+import {
+  addChatflowKey,
+  chatflowKeyHolder,
+  createChatflow,
+  deleteChatflow,
+  deleteChatflowKey,
+  getChatflow,
+  getDefinition,
+  listChatflows,
+  listFlowsFromFiles,
+  updateChatflow,
+} from "./chatflow.ts";
 import { claim, expireLeases, nextClaimAt, renew } from "./claim.ts";
 import type { Operation } from "./database.ts";
 import {
@@ -46,6 +61,9 @@ import {
 } from "./embedding.ts";
 import { deleteExample, getExample, insertExample, listExamples } from "./example.ts";
 import { getImage, insertImageRow, listImporting, settleImage } from "./image.ts";
+import { insertLead, listLeads } from "./lead.ts";
+import { addPassages, countPassages, knownPassages, purgePassages } from "./passage.ts";
+import { searchPassages } from "./passage-search.ts";
 import {
   deleteEnded,
   getPrediction,
@@ -54,6 +72,8 @@ import {
   transition,
 } from "./prediction.ts";
 import { countByModel, listPredictions } from "./prediction-list.ts";
+import { getRating, listRatings, rateMessage } from "./rating.ts";
+import { touch } from "./storage-health.ts";
 import { deleteTrainedModel, getTrainedModel, isAbandoned, purgeTrainedModel } from "./trained-model.ts";
 import { latestTraining, listEpochs, listTrainings } from "./training-list.ts";
 import {
@@ -67,6 +87,14 @@ import {
   takeUpTrainings,
 } from "./training-run.ts";
 import { getTraining, retrainModel, startTraining } from "./training-start.ts";
+import {
+  abandonUpsert,
+  abandonUpserts,
+  beginUpsert,
+  deleteUpserts,
+  endUpsert,
+  listUpserts,
+} from "./upsert.ts";
 
 const ALL = [
   insertPrediction,
@@ -146,6 +174,40 @@ const ALL = [
   putEmbeddings,
   unusedEmbeddings,
   deleteEmbeddings,
+  createChatflow,
+  getChatflow,
+  getDefinition,
+  listChatflows,
+  listFlowsFromFiles,
+  updateChatflow,
+  deleteChatflow,
+  addChatflowKey,
+  deleteChatflowKey,
+  chatflowKeyHolder,
+  beginUpsert,
+  endUpsert,
+  abandonUpsert,
+  abandonUpserts,
+  listUpserts,
+  deleteUpserts,
+  addPassages,
+  knownPassages,
+  countPassages,
+  purgePassages,
+  searchPassages,
+  insertTurn,
+  chatWindow,
+  getChatMessage,
+  listChatMessages,
+  deleteChatMessages,
+  rateMessage,
+  getRating,
+  listRatings,
+  insertLead,
+  listLeads,
+  putChatFiles,
+  getChatFile,
+  touch,
 ] as const;
 
 export const OPERATIONS: ReadonlyMap<string, Operation<never, unknown>> = new Map(

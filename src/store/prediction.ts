@@ -10,6 +10,7 @@ import {
   type PredictionSummary,
   type WebhookTarget,
 } from "../domain/prediction.ts";
+import { type TurnRows, turnRows, writeTurn } from "./chat-message.ts";
 import { claim, nextClaimAt, renew } from "./claim.ts";
 import { type Database, operation, type Transaction } from "./database.ts";
 import { insertDelivery, newDeliveryRow } from "./delivery.ts";
@@ -72,6 +73,7 @@ interface InsertArgs {
   readonly row: PredictionRow;
   readonly deliveries: readonly DeliveryRow[];
   readonly images: readonly ImageRow[];
+  readonly turn: TurnRows | undefined;
   readonly queueMax: number;
 }
 
@@ -86,6 +88,7 @@ export const insertPrediction = operation("prediction.insert", async (tx, args: 
   if (unfinished) tx.unfinished += 1;
   for (const delivery of args.deliveries) await tx.run(insertDelivery, delivery);
   for (const image of args.images) await tx.run(insertImage, image);
+  if (args.turn) await writeTurn(tx, args.turn);
   return { kind: "inserted" } as InsertReply;
 });
 
@@ -140,12 +143,14 @@ interface TransitionArgs {
   readonly change: Change;
   readonly guard: TransitionGuard;
   readonly deliveries: readonly DeliveryRow[];
+  readonly turn: TurnRows | undefined;
 }
 
 export const transition = operation("prediction.transition", async (tx, args: TransitionArgs) => {
   if ((await guardedChange(tx, args.change, args.guard)) === 0) return false;
   if (args.change.terminal === 1) tx.unfinished -= 1;
   for (const delivery of args.deliveries) await tx.run(insertDelivery, delivery);
+  if (args.turn) await writeTurn(tx, args.turn);
   return true;
 });
 
@@ -208,11 +213,12 @@ export async function countUnfinished(tx: Transaction): Promise<number> {
 
 export function predictionStore(database: Database, queueMax: number): PredictionStore {
   return {
-    insert: async ({ prediction, lease, deliveries, images }) => {
+    insert: async ({ prediction, lease, deliveries, images, turn }) => {
       const reply = await database.write(insertPrediction, {
         row: predictionRow(prediction, lease),
         deliveries: deliveries.map(newDeliveryRow),
         images: images.map(imageRow),
+        turn: turn && turnRows(turn),
         queueMax,
       });
       return reply.kind === "duplicate" ? { kind: "duplicate", existing: predictionFrom(reply.row) } : reply;
@@ -237,11 +243,12 @@ export function predictionStore(database: Database, queueMax: number): Predictio
     },
     renew: async ({ leases, expiresAt }) =>
       (await database.write(renew, { leases, expiresAt })) as PredictionId[],
-    transition: ({ next, guard, deliveries }) =>
+    transition: ({ next, guard, deliveries, turn }) =>
       database.write(transition, {
         change: { ...mutableRow(next), id: next.id, terminal: isTerminal(next.status) ? 1 : 0 },
         guard,
         deliveries: deliveries.map(newDeliveryRow),
+        turn: turn && turnRows(turn),
       }),
     nextClaimAt: () => database.read(nextClaimAt, {}),
     unfinished: () => database.unfinished(),

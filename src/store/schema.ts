@@ -2,6 +2,8 @@
  * The tables as the newest migration leaves them, for Kysely's types. Names and types of columns stand here; what
  * they hold is told by the domain type that each row is mapped to.
  */
+import type { Generated } from "kysely";
+import type { ChatRole, RatingValue } from "../domain/chatflow.ts";
 import type { Dataset, DatasetType, Deletion, ExampleSource } from "../domain/dataset.ts";
 import type { ImageState } from "../domain/image.ts";
 import type { PredictionStatus } from "../domain/prediction.ts";
@@ -25,6 +27,20 @@ export interface Tables {
   readonly embedding: EmbeddingRow;
   readonly refresh_token: RefreshTokenRow;
   readonly usage: UsageRow;
+  readonly chatflow: ChatflowRow;
+  readonly chatflow_version: ChatflowVersionRow;
+  readonly chatflow_key: ChatflowKeyRow;
+  readonly chat_message: ChatMessageRow;
+  readonly rating: RatingRow;
+  readonly lead: LeadRow;
+  readonly chat_file: ChatFileTableRow;
+  readonly upsert: UpsertRow;
+  readonly passage_scope: PassageScopeRow;
+  readonly passage: PassageRow;
+  readonly passage_sign: PassageSignRow;
+  readonly passage_vector: { readonly passage: number; readonly vector: Uint8Array };
+  /** FTS5: no words come out again. */
+  readonly passage_words: { readonly rowid: number; readonly words: string };
   readonly migration: { readonly version: number; readonly name: string };
 }
 
@@ -230,4 +246,116 @@ export interface UsageRow {
   /** First moment of the calendar month (UTC). */
   readonly month: number;
   readonly predictions: number;
+}
+
+export interface ChatflowRow {
+  readonly id: string;
+  readonly principal: string;
+  readonly name: string;
+  readonly version: number;
+  /** ChatflowDefinition as JSON. */
+  readonly definition: string;
+  /** 0 or 1. */
+  readonly from_file: number;
+  readonly created_at: number;
+  readonly updated_at: number;
+}
+
+export interface ChatflowVersionRow {
+  readonly chatflow_id: string;
+  readonly version: number;
+  readonly definition: string;
+}
+
+export interface ChatflowKeyRow {
+  readonly id: string;
+  readonly chatflow_id: string;
+  readonly name: string;
+  readonly hash: string;
+  readonly created_at: number;
+}
+
+export interface ChatMessageRow {
+  readonly position: Generated<number>;
+  readonly id: string;
+  readonly chatflow_id: string;
+  readonly role: ChatRole;
+  readonly content: string;
+  readonly chat_id: string;
+  readonly session_id: string;
+  readonly prediction_id: string;
+  readonly failure: string;
+  readonly lead_email: string;
+  readonly memory_type: string;
+  /** Source documents, uploads and follow-up prompts as JSON. */
+  readonly details: string;
+  readonly created_at: number;
+}
+
+export interface RatingRow {
+  readonly id: string;
+  readonly chatflow_id: string;
+  readonly message_id: string;
+  readonly chat_id: string;
+  readonly value: RatingValue;
+  readonly comment: string;
+  readonly created_at: number;
+}
+
+export interface LeadRow {
+  readonly id: string;
+  readonly chatflow_id: string;
+  readonly chat_id: string;
+  readonly name: string;
+  readonly email: string;
+  readonly phone: string;
+  readonly created_at: number;
+}
+
+export interface ChatFileTableRow {
+  readonly chatflow_id: string;
+  readonly chat_id: string;
+  readonly name: string;
+  readonly media_type: string;
+  readonly blob: string;
+  readonly size_bytes: number;
+  readonly created_at: number;
+}
+
+export interface UpsertRow {
+  readonly number: Generated<number>;
+  readonly id: string;
+  readonly chatflow_id: string;
+  readonly principal: string;
+  readonly state: "running" | "ended" | "forgotten" | "abandoned";
+  readonly added: number;
+  readonly deleted: number;
+  readonly skipped: number;
+  /** Passage[] as JSON. */
+  readonly added_passages: string;
+  readonly created_at: number;
+}
+
+export interface PassageScopeRow {
+  readonly number: Generated<number>;
+  readonly chatflow_id: string;
+  readonly chat_id: string;
+}
+
+export interface PassageRow {
+  readonly id: Generated<number>;
+  readonly scope: number;
+  readonly upsert: number;
+  readonly source: string;
+  readonly hash: Uint8Array;
+  readonly text: string;
+  /** JsonObject as JSON. */
+  readonly metadata: string;
+}
+
+export interface PassageSignRow {
+  readonly scope: number;
+  readonly passage: number;
+  readonly upsert: number;
+  readonly signs: Uint8Array;
 }

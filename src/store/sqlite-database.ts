@@ -1,38 +1,36 @@
 /**
- * A SQLite file as a Database: one thread writes, another does long reads, and lookups by key run on the caller's
- * thread, where they take less time than a message to another one would.
+ * A SQLite file as a Database: one thread writes, another does long reads, a third searches, and lookups by key run on the
+ * caller's thread, where they take less time than a message to another one would.
  */
 import { AuspexError } from "../domain/error.ts";
-import type { Database } from "./database.ts";
+import type { Database, Operation } from "./database.ts";
 import { migrate } from "./migrate.ts";
 import { SqliteConnection } from "./sqlite.ts";
 import { DatabaseThread } from "./thread-client.ts";
-import { errorFrom, failureOf } from "./thread-protocol.ts";
+import { errorFrom, failureOf, type ThreadData } from "./thread-protocol.ts";
 
-export async function openSqliteDatabase(file: string): Promise<Database> {
+/** @param onStorageFault told of each write that fails because storage does, before its caller is */
+export async function openSqliteDatabase(
+  file: string,
+  onStorageFault?: (text: string) => void,
+): Promise<Database> {
   const migrator = new SqliteConnection(file, "write");
   try {
     await migrate(migrator);
   } finally {
     migrator.close();
   }
-  const writer = await DatabaseThread.open({ file, role: "write" });
+  const writer = await DatabaseThread.open({ file, role: "write" }, onStorageFault);
   const lookups = new SqliteConnection(file, "read");
-  // Begun with the first long read: loading its program takes some 0.3 s of a core, which a start can do without.
-  let reader: Promise<DatabaseThread> | undefined;
+  const reader = new LazyThread({ file, role: "read" });
+  const searcher = new LazyThread({ file, role: "search" });
   let closed = false;
 
   return {
     description: `sqlite ${file}`,
     write: (operation, args) => writer.call(operation, args),
-    scan: async (operation, args) => {
-      if (closed) throw closedError();
-      reader ??= DatabaseThread.open({ file, role: "read" }).catch((error: unknown) => {
-        reader = undefined;
-        throw error;
-      });
-      return (await reader).call(operation, args);
-    },
+    scan: (operation, args) => reader.call(operation, args),
+    search: (operation, args) => searcher.call(operation, args),
     read: async (operation, args) => {
       if (closed) throw closedError();
       try {
@@ -46,10 +44,35 @@ export async function openSqliteDatabase(file: string): Promise<Database> {
       if (!closed) lookups.close();
       closed = true;
       // The writer last: it checkpoints, which another connection could hold up.
-      await (await reader)?.close();
+      await Promise.all([reader.close(), searcher.close()]);
       await writer.close();
     },
   };
+}
+
+/** Begun with the first call: loading its program takes some 0.3 s of a core, which a start can do without. */
+class LazyThread {
+  readonly #data: ThreadData;
+  #thread: Promise<DatabaseThread> | undefined;
+  #closed = false;
+
+  constructor(data: ThreadData) {
+    this.#data = data;
+  }
+
+  async call<A, R>(operation: Operation<A, R>, args: A): Promise<R> {
+    if (this.#closed) throw closedError();
+    this.#thread ??= DatabaseThread.open(this.#data).catch((error: unknown) => {
+      this.#thread = undefined;
+      throw error;
+    });
+    return (await this.#thread).call(operation, args);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#thread)?.close();
+  }
 }
 
 function closedError(): AuspexError {

@@ -1,9 +1,7 @@
-/**
- * All that is particular to SQLite: how it is opened, how a statement is compiled and kept prepared, which of its
- * errors mean that storage is out of order.
- */
+/** All that is particular to SQLite: how it is opened, how a statement is compiled and kept prepared. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { SqliteQueryCompiler } from "kysely";
+import { load as loadVectorFunctions } from "sqlite-vec";
 import type { Transaction } from "./database.ts";
 import { type CompiledStatement, compileStatement, type Statement } from "./statement.ts";
 
@@ -23,6 +21,14 @@ const WRITER_PRAGMAS = `
   pragma temp_store = memory;
 `;
 const READER_PRAGMAS = "pragma query_only = on; pragma cache_size = -16384; pragma temp_store = memory;";
+/** The one writer commits; a reader only ever looks; a search is a reader that can compare vectors. */
+export type Role = "write" | "read" | "search";
+
+const PRAGMAS = {
+  write: WRITER_PRAGMAS,
+  read: READER_PRAGMAS,
+  search: READER_PRAGMAS,
+} as const satisfies Record<Role, string>;
 
 /** Only the moment in which another connection recovers or checkpoints the log is ever waited for. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -42,9 +48,18 @@ export class SqliteConnection implements Transaction {
   readonly #native: DatabaseSync;
   readonly #prepared = new Map<Statement<never, unknown>, Prepared>();
 
-  constructor(file: string, mode: "read" | "write") {
-    this.#native = new DatabaseSync(file, { readOnly: mode === "read", timeout: BUSY_TIMEOUT_MS });
-    this.#native.exec(mode === "write" ? WRITER_PRAGMAS : READER_PRAGMAS);
+  constructor(file: string, role: Role) {
+    const allowExtension = role === "search";
+    this.#native = new DatabaseSync(file, {
+      readOnly: role !== "write",
+      timeout: BUSY_TIMEOUT_MS,
+      allowExtension,
+    });
+    if (allowExtension) {
+      loadVectorFunctions(this.#native);
+      this.#native.enableLoadExtension(false);
+    }
+    this.#native.exec(PRAGMAS[role]);
   }
 
   async run<P extends object>(statement: Statement<P, unknown>, params: P): Promise<number> {
@@ -61,6 +76,12 @@ export class SqliteConnection implements Transaction {
   async all<P extends object, R>(statement: Statement<P, R>, params: P): Promise<R[]> {
     const { compiled, native } = this.#prepare(statement);
     return native.all(...compiled.bind(params)) as R[];
+  }
+
+  /** The number is nobody's: SQLite keeps it in the file's first page for the application. */
+  async touch(): Promise<void> {
+    const { user_version: version } = this.#native.prepare("pragma user_version").get() ?? {};
+    this.#native.exec(`pragma user_version = ${version === 0 ? 1 : 0}`);
   }
 
   /** Runs SQL that has no parameters and no rows. */
@@ -96,29 +117,4 @@ export class SqliteConnection implements Transaction {
     }
     return prepared;
   }
-}
-
-/** Primary result codes (sqlite.org/rescode.html) that are the storage's fault and may pass. */
-const STORAGE_CODES = new Set([
-  5, // busy
-  8, // read-only
-  10, // input or output failed
-  11, // corrupt
-  13, // full
-  14, // cannot open
-  26, // not a database
-]);
-
-export function isStorageFault(error: unknown): boolean {
-  const code = sqliteCode(error);
-  return code !== undefined && STORAGE_CODES.has(code);
-}
-
-export function isBusy(error: unknown): boolean {
-  return sqliteCode(error) === 5;
-}
-
-function sqliteCode(error: unknown): number | undefined {
-  if (!(error instanceof Error && "errcode" in error && typeof error.errcode === "number")) return undefined;
-  return error.errcode & 0xff;
 }

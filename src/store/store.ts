@@ -6,12 +6,16 @@
  * Times are integer microseconds since the Unix epoch and come from the caller: the store has no clock.
  */
 
+import type { ChatTurn } from "../domain/chatflow.ts";
 import type { ImageId, PredictionId } from "../domain/id.ts";
 import type { Image, ImageState } from "../domain/image.ts";
 import type { Lease, Prediction, PredictionStatus, PredictionSummary } from "../domain/prediction.ts";
 import type { Delivery, DeliveryState, NewDelivery } from "../domain/webhook.ts";
 import type { AccountStore } from "./account.ts";
+import type { ChatflowStore, ChatStore, PassageStore, UpsertStore } from "./chatflow-store.ts";
 import type { DatasetStore, DeletionStore, ExampleStore, ImportStore } from "./dataset-store.ts";
+import type { FolderLock } from "./lock.ts";
+import type { StorageHealth } from "./storage-health.ts";
 import type { EmbeddingStore, TrainingStore } from "./training-store.ts";
 
 export interface Store {
@@ -26,7 +30,12 @@ export interface Store {
   readonly deletions: DeletionStore;
   readonly trainings: TrainingStore;
   readonly embeddings: EmbeddingStore;
+  readonly chatflows: ChatflowStore;
+  readonly passages: PassageStore;
+  readonly upserts: UpsertStore;
+  readonly chats: ChatStore;
   readonly blobs: BlobStore;
+  readonly health: StorageHealth;
   /** What to print at start, e.g. `sqlite ./data/auspex.db`. */
   readonly description: string;
   /** Flushes what is queued, closes the database and gives up the data folder's lock. */
@@ -41,6 +50,8 @@ export interface NewPrediction {
   readonly deliveries: readonly NewDelivery[];
   /** The pictures that arrived with it; their blobs are already on disk. */
   readonly images: readonly Image[];
+  /** What is said in a chat by it, when it is terminal. */
+  readonly turn?: ChatTurn | undefined;
 }
 
 export type InsertResult =
@@ -98,13 +109,14 @@ export interface PredictionStore {
   }): Promise<PredictionId[]>;
   /**
    * Replaces the row's mutable columns (status, revision, attempt, deaths, output, error, times) by those of
-   * `next`, and writes the deliveries, if the guard holds. A terminal status drops the lease. False: somebody
+   * `next`, and writes the deliveries and the chat's turn, if the guard holds. A terminal status drops the lease. False: somebody
    * else was first, and nothing was written.
    */
   transition(args: {
     readonly next: Prediction;
     readonly guard: TransitionGuard;
     readonly deliveries: readonly NewDelivery[];
+    readonly turn?: ChatTurn | undefined;
   }): Promise<boolean>;
   /** Earliest time at which something becomes claimable (0 when something is now), undefined when nothing waits. */
   nextClaimAt(): Promise<number | undefined>;
@@ -176,4 +188,8 @@ export interface StoreOptions {
   readonly dataDir: string;
   /** Most unfinished predictions. */
   readonly queueMax: number;
+  /** Bytes of the disk below which nothing more is to be accepted; 0 looks at no disk. */
+  readonly diskReserve?: number;
+  /** The folder's, when the caller holds it already; it is released when the store is closed, or does not open. */
+  readonly lock?: FolderLock;
 }

@@ -14,6 +14,7 @@ export class DatabaseThread {
   unfinished = 0;
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
+  readonly #onStorageFault: (text: string) => void;
   #isOpen = false;
   #unposted: Call[] = [];
   /** For each call that was made and not answered, in order. */
@@ -22,14 +23,17 @@ export class DatabaseThread {
   #ended: AuspexError | undefined;
 
   /** Resolves when the thread has its connection open; rejects with what kept it from that. */
-  static async open(data: ThreadData): Promise<DatabaseThread> {
+  static async open(
+    data: ThreadData,
+    onStorageFault: (text: string) => void = () => {},
+  ): Promise<DatabaseThread> {
     // Without this process's own flags: they may be a test runner's or a debugger's.
     const worker = new Worker(new URL("./thread.ts", import.meta.url), {
       workerData: data,
       execArgv: [],
       name: `auspex-${data.role}`,
     });
-    const thread = new DatabaseThread(worker);
+    const thread = new DatabaseThread(worker, onStorageFault);
     await new Promise<void>((resolve, reject) => {
       thread.#waiters.push({ resolve: () => resolve(), reject });
     });
@@ -37,8 +41,9 @@ export class DatabaseThread {
     return thread;
   }
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, onStorageFault: (text: string) => void) {
     this.#worker = worker;
+    this.#onStorageFault = onStorageFault;
     worker.on("message", (message: FromThread) => this.#hear(message));
     worker.on("error", (error) => {
       this.#end("the store's thread broke down", error);
@@ -97,6 +102,8 @@ export class DatabaseThread {
       case "done": {
         const waiters = this.#waiters.splice(0, message.outcomes.length);
         for (const [index, outcome] of message.outcomes.entries()) {
+          // Before the caller hears of it, who then finds the state that follows from it.
+          if (!outcome.ok && outcome.failure.storage) this.#onStorageFault(outcome.failure.message);
           if (outcome.ok) waiters[index]?.resolve(outcome.value);
           else waiters[index]?.reject(errorFrom(outcome.failure));
         }

@@ -1,11 +1,11 @@
 /** What the main thread and a database thread say to each other. */
 import { AuspexError } from "../domain/error.ts";
-import { isStorageFault } from "./sqlite.ts";
+import type { Role } from "./sqlite.ts";
+import { isStorageFault } from "./sqlite-error.ts";
 
 export interface ThreadData {
   readonly file: string;
-  /** The one writer commits; a reader only ever looks. */
-  readonly role: "write" | "read";
+  readonly role: Role;
 }
 
 export type ToThread = { readonly kind: "run"; readonly calls: readonly Call[] } | { readonly kind: "close" };
@@ -28,13 +28,15 @@ export type Outcome =
 /** An error as it crosses between threads, where classes are lost. */
 export interface Failure {
   readonly storage: boolean;
+  /** For a person. */
+  readonly message: string;
   /** For the log. */
   readonly text: string;
 }
 
 export function failureOf(error: unknown): Failure {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { storage: isStorageFault(error), text };
+  return { storage: isStorageFault(error), message: error instanceof Error ? error.message : text, text };
 }
 
 /** Storage out of order is told to callers as such; anything else is a fault of ours. */

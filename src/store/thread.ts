@@ -1,11 +1,11 @@
 /**
- * A thread that owns one connection to the database file: the writer, or a reader for what takes long. Its end of the
+ * A thread that owns one connection to the database file: the writer, or a reader for what takes long, or a search. Its end of the
  * conversation in thread-protocol.ts.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { commitGroup, runCall } from "./group-commit.ts";
 import { countUnfinished } from "./prediction.ts";
-import { SqliteConnection } from "./sqlite.ts";
+import { type Role, SqliteConnection } from "./sqlite.ts";
 import {
   type Call,
   type FromThread,
@@ -16,7 +16,7 @@ import {
 } from "./thread-protocol.ts";
 
 /** Bounds how long the first call of a transaction waits for the last: some 10 ms of work. */
-const GROUP_MAX = 512;
+const GROUP_MAX = { write: 512, read: 512, search: 1 } as const satisfies Record<Role, number>;
 
 if (!parentPort) throw new Error("src/store/thread.ts is a worker thread's entry");
 const port = parentPort;
@@ -46,7 +46,7 @@ async function work(): Promise<void> {
   if (running) return;
   running = true;
   while (queue.length > 0) {
-    const calls = queue.splice(0, GROUP_MAX);
+    const calls = queue.splice(0, GROUP_MAX[role]);
     const outcomes = role === "write" ? await commitGroup(connection, calls) : await look(calls);
     reply({ kind: "done", outcomes, unfinished: connection.unfinished });
     acceptWaiting();

@@ -4,6 +4,7 @@
  */
 import type { DescMessage, DescMethod, DescService, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { AccountService } from "../../gen/auspex/v1/account_pb.ts";
+import { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { DatasetService, FeedbackService } from "../../gen/auspex/v1/dataset_pb.ts";
 import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
@@ -39,11 +40,40 @@ export function bindings(services: Services): readonly Binding[] {
     ...bind(FeedbackService, services.feedback),
     ...bind(TrainingService, services.trainings),
     ...bind(AccountService, services.accounts),
+    ...bind(ChatflowService, services.chatflows),
   ];
 }
 
 /** What hands out credentials cannot ask for one. */
 const PUBLIC: ReadonlySet<DescMethod> = new Set([AccountService.method.createToken]);
+
+const { method: chatflow } = ChatflowService;
+
+/** For whoever may ask a chatflow; which flow that is stands in the request, so the operations themselves refuse. */
+const ASKED: ReadonlySet<DescMethod> = new Set<DescMethod>([
+  chatflow.getChatbot,
+  chatflow.createAnswer,
+  chatflow.streamAnswer,
+  chatflow.abortAnswers,
+  chatflow.rateMessage,
+  chatflow.createLead,
+  chatflow.createAttachments,
+  chatflow.getChatFile,
+]);
+
+/** Of those, the ones whose requests carry no upload. */
+const SMALL: ReadonlySet<DescMethod> = new Set<DescMethod>([
+  chatflow.getChatbot,
+  chatflow.abortAnswers,
+  chatflow.rateMessage,
+  chatflow.createLead,
+  chatflow.getChatFile,
+]);
+
+/** Whether its requests are short and may come from anybody. */
+export function isSmall(method: DescMethod): boolean {
+  return SMALL.has(method);
+}
 
 /** Whether a caller without a credential may call it. */
 export function isPublic(method: DescMethod): boolean {
@@ -60,7 +90,8 @@ export function callerOf(
   method: DescMethod,
   token: string | undefined,
 ): Promise<Principal> {
-  return isPublic(method) ? Promise.resolve(NOBODY) : services.authenticate(token);
+  if (isPublic(method)) return Promise.resolve(NOBODY);
+  return ASKED.has(method) ? services.authenticateAsker(token) : services.authenticate(token);
 }
 
 /** Full names of the services that the bindings belong to. */
@@ -71,6 +102,11 @@ export function serviceNames(bound: readonly Binding[]): readonly string[] {
 /** `package.Service/Method`, as logs show it. */
 export function methodName({ method }: Binding): string {
   return `${method.parent.typeName}/${method.name}`;
+}
+
+/** `/package.Service/Method`, as requests name it. */
+export function methodPath(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
 }
 
 function bind<S extends DescService>(service: S, operations: Operations<S>): Binding[] {

@@ -1,4 +1,5 @@
 /** Answers for connections whose bytes never became an HTTP/1.1 request. */
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 
 interface ClientError extends Error {
@@ -40,11 +41,27 @@ export function answerUnparsable(error: ClientError, socket: Duplex, grpcPort: n
     socket.end(goAway(`gRPC is served on port ${grpcPort}; this port speaks HTTP/1.1`));
     return;
   }
-  const [status, code, message] = STATUS[error.code ?? ""] ?? [
-    "400 Bad Request",
-    "invalid_argument",
-    "this is not an HTTP/1.1 request",
-  ];
+  answerAndEnd(
+    socket,
+    STATUS[error.code ?? ""] ?? ["400 Bad Request", "invalid_argument", "this is not an HTTP/1.1 request"],
+  );
+}
+
+/** Node keeps the first of several Host headers where RFC 9112 §3.2 wants none of them: a proxy may take the last. */
+export function hasOneHost({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i];
+    if (name?.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
+  return hosts <= 1;
+}
+
+export function refuseHosts({ socket }: IncomingMessage): void {
+  answerAndEnd(socket, ["400 Bad Request", "invalid_argument", "the request has more than one Host header"]);
+}
+
+function answerAndEnd(socket: Duplex, [status, code, message]: readonly [string, string, string]): void {
   const body = JSON.stringify({ error: { code, message } });
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +

@@ -3,8 +3,6 @@
  * GET in Connect. gRPC proper is told its own port.
  */
 
-import { Readable } from "node:stream";
-import { text } from "node:stream/consumers";
 import type { Message } from "@bufbuild/protobuf";
 import {
   Code,
@@ -13,9 +11,10 @@ import {
   cors as connectHeaders,
   createConnectRouter,
   createContextKey,
+  createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
-import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { Compression, UniversalHandler } from "@connectrpc/connect/protocol";
 import {
   compressionGzip,
   universalRequestFromNodeRequest,
@@ -29,15 +28,18 @@ import type { Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, callerOf, isPublic, methodName } from "./binding.ts";
+import { type Answer, type Binding, bindings, callerOf, isPublic, isSmall, methodName } from "./binding.ts";
+import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
+import { readBody } from "./connect-body.ts";
 import { allowOrigins } from "./cors.ts";
-import { countJsonValues } from "./json-values.ts";
+import { READ_OPTIONS } from "./decode-message.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
 
 export interface ConnectDeps {
   readonly services: Services;
   readonly config: Config;
   readonly log: Logger;
+  readonly budget: ByteBudget;
   /** Where gRPC is served. */
   readonly grpcPort: number;
 }
@@ -45,12 +47,24 @@ export interface ConnectDeps {
 /** Node's timers fire at once beyond 2³¹−1 ms; a longer Connect-Timeout-Ms is refused instead. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
-/** Bytes of a body that nobody vouches for: a token is 8 KiB at most. */
+/**
+ * Bodies are unpacked before the library sees them; what it unpacks itself are messages in the URL of a GET, which are
+ * an id or a page's place.
+ */
+const GZIP: Compression = {
+  name: compressionGzip.name,
+  compress: compressionGzip.compress,
+  decompress: (bytes, max) => compressionGzip.decompress(bytes, Math.min(max, SMALL_BODY_BYTES)),
+};
+
+/** Bytes of a body that nobody vouches for: a token is 8 KiB at most, a rating's comment 16 KiB. */
 const PUBLIC_BODY_MAX = 64 * 1024;
 
 const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
+const ADDRESS = createContextKey<string | undefined>(undefined);
 
 const GRPC = /^application\/grpc(?:[+;]|$)/i;
+const ENVELOPED = /^application\/(?:connect\+|grpc-web)/i;
 const JSON_BODY = /^application\/(?:connect\+|grpc-web\+)?json\b/i;
 
 export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void {
@@ -67,12 +81,13 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
   const router = createConnectRouter({
     grpc: false,
     // No Brotli: Node compresses at its highest level, seconds for a picture, on the threads that files need too.
-    acceptCompression: [compressionGzip],
+    acceptCompression: [GZIP],
     // Before and after decompression.
     readMaxBytes: deps.config.MAX_BODY_BYTES,
     maxTimeoutMs: TIMEOUT_MS_MAX,
     // A misspelt field is told instead of being ignored.
     jsonOptions: { ignoreUnknownFields: false },
+    binaryOptions: READ_OPTIONS,
     // Before the body is read: who may not call does not get to send megabytes.
     requestGate: async (context) => {
       context.values.set(PRINCIPAL, await principalOf(context, deps));
@@ -96,7 +111,7 @@ function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void
   router.rpc(
     binding.method,
     implementation as never,
-    isPublic(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
+    isPublic(binding.method) || isSmall(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
   );
 }
 
@@ -168,7 +183,13 @@ function callContext(context: HandlerContext, signal: AbortSignal): CallContext 
   const principal = context.values.get(PRINCIPAL);
   if (principal === undefined) throw new Error("the request gate did not run");
   const timeoutMs = context.timeoutMs();
-  return { principal, signal, deadlineAt: timeoutMs === undefined ? undefined : Date.now() + timeoutMs };
+  return {
+    principal,
+    signal,
+    deadlineAt: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
+    origin: context.requestHeader.get("origin") ?? undefined,
+    address: context.values.get(ADDRESS),
+  };
 }
 
 function connectError(error: AuspexError): ConnectError {
@@ -181,22 +202,26 @@ async function serve(
   handler: UniversalHandler,
   request: FastifyRequest,
   reply: FastifyReply,
-  { grpcPort, log, config }: ConnectDeps,
+  { grpcPort, log, config, budget }: ConnectDeps,
 ): Promise<void> {
   if (GRPC.test(request.headers["content-type"] ?? "")) return refuseGrpc(reply, grpcPort);
   let call: ReturnType<typeof universalRequestFromNodeRequest>;
   try {
-    call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, undefined);
+    const values = createContextValues().set(ADDRESS, request.ip);
+    call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
   } catch (cause) {
     throw new AuspexError("invalid_argument", "the Host header or the path is malformed", { cause });
   }
+  if (request.method === "POST" && request.headers["content-encoding"] === GZIP.name) {
+    // It gets the message unpacked.
+    call.header.delete("content-encoding");
+    call.header.delete("content-length");
+  }
+  const share = budget.open();
+  reply.raw.once("close", share.close);
   reply.hijack();
   try {
-    // A body that is refused half-way must not take the connection with it, or the caller never reads why.
-    const bytes: AsyncIterable<Uint8Array> = request.raw.iterator({ destroyOnReturn: false });
-    const isJson = JSON_BODY.test(request.headers["content-type"] ?? "");
-    const body = isJson ? boundedJson(bytes, config.MAX_JSON_VALUES) : bytes;
-    const response = await blameCaller(await handler({ ...call, body }));
+    const response = await handler({ ...call, body: bodyOf(handler, request, share, config) });
     // What it left unread is thrown away: a caller that sends all before it reads would otherwise never get there.
     request.raw.resume();
     // The response bypasses Fastify, so what hooks have set is handed over.
@@ -211,32 +236,39 @@ async function serve(
   }
 }
 
-/** Passes a JSON body on while it has no more values than allowed. */
-async function* boundedJson(body: AsyncIterable<Uint8Array>, max: number): AsyncGenerator<Uint8Array> {
-  let values = 0;
-  for await (const bytes of body) {
-    values += countJsonValues(bytes);
-    if (values > max) {
-      throw new ConnectError(`the body has more than ${max} JSON values`, Code.ResourceExhausted);
-    }
-    yield bytes;
+/** The call's message as the library is to read it. */
+async function* bodyOf(
+  { method }: UniversalHandler,
+  { raw, headers }: FastifyRequest,
+  share: ByteShare,
+  config: Config,
+): AsyncGenerator<Uint8Array> {
+  const type = headers["content-type"] ?? "";
+  const enveloped = ENVELOPED.test(type);
+  const [encoding] = [
+    enveloped
+      ? (headers["grpc-encoding"] ?? headers["connect-content-encoding"])
+      : headers["content-encoding"],
+  ].flat();
+  const form = {
+    enveloped,
+    json: JSON_BODY.test(type),
+    encoding,
+    length: headers["content-length"] === undefined ? undefined : Number(headers["content-length"]),
+    schema: method.input,
+  };
+  const limits = {
+    maxBytes: isPublic(method) ? PUBLIC_BODY_MAX : config.MAX_BODY_BYTES,
+    maxValues: config.MAX_JSON_VALUES,
+    share,
+  };
+  // A body that is refused half-way must not take the connection with it, or the caller never reads why.
+  const bytes: AsyncIterable<Uint8Array> = raw.iterator({ destroyOnReturn: false });
+  try {
+    yield* readBody(bytes, form, limits);
+  } catch (thrown) {
+    throw thrown instanceof AuspexError ? connectError(thrown) : thrown;
   }
-}
-
-/**
- * Connect's library makes a unary body that is not its message an internal error of ours, status 500 (`parse binary:
- * …`, in its protocol/serialization). Nothing of ours says that: our own faults leave as "internal error".
- */
-async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
-  // An answer this short is never compressed, so it can be read as it is.
-  if (response.status !== 500 || !response.body || response.header?.has("content-encoding")) return response;
-  const answered = await text(response.body);
-  const error: { code?: string; message?: string } = JSON.parse(answered);
-  const isCallers = error.code === "internal" && error.message?.startsWith("parse binary: ");
-  const body = Buffer.from(isCallers ? JSON.stringify({ ...error, code: "invalid_argument" }) : answered);
-  const status = isCallers ? ERROR_CODES.invalid_argument.http : response.status;
-  response.header?.delete("content-length");
-  return { ...response, status, body: Readable.from([body]) };
 }
 
 /** A gRPC "trailers-only" answer; over HTTP/1.1 its status travels in the headers. */

@@ -3,6 +3,7 @@
  * scripts may send and see. No cookies are involved, so credentials mode is never allowed.
  */
 import type { FastifyInstance } from "fastify";
+import { mayCall } from "../services/origin.ts";
 
 export interface CorsOptions {
   /** The setting CORS_ORIGINS: origins, `*` for any, [] for loopback ones alone. */
@@ -16,13 +17,6 @@ export interface CorsOptions {
 
 /** Browsers ask again after at most two hours (Chromium's cap); longer would only look as if it worked. */
 const PREFLIGHT_MAX_AGE_S = 7200;
-
-const LOOPBACK = /^https?:\/\/(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/;
-
-export function mayCall(origin: string, origins: readonly string[]): boolean {
-  if (origins.length === 0) return LOOPBACK.test(origin);
-  return origins.includes("*") || origins.includes(origin);
-}
 
 /**
  * Adds the headers to every answer of the scope, errors included, and answers preflights. The scope's routes must

@@ -1,5 +1,5 @@
 /** One gRPC call: decode, call the operation once, encode. Bound generically; see `Binding`. */
-import { create, type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
 import type {
   handleServerStreamingCall,
   handleUnaryCall,
@@ -7,7 +7,7 @@ import type {
   ServerWritableStream,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import { AuspexError } from "../domain/error.ts";
+import type { Config } from "../config.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
 import {
@@ -18,11 +18,13 @@ import {
   type StreamBinding,
   type UnaryBinding,
 } from "./binding.ts";
+import { decodeMessage } from "./decode-message.ts";
 import { grpcStatus } from "./grpc-status.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
 
 export interface CallDeps {
   readonly services: Services;
+  readonly config: Pick<Config, "MAX_JSON_VALUES">;
   readonly log: Logger;
 }
 
@@ -43,8 +45,12 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
         principal: await principalOf(call, binding, deps),
         signal: abort.signal,
         deadlineAt: deadlineOf(call),
+        address: addressOf(call),
       };
-      const answer = await binding.run(decode(binding.method.input, call.request), context);
+      const answer = await binding.run(
+        decodeMessage(binding.method.input, call.request, deps.config.MAX_JSON_VALUES),
+        context,
+      );
       callback(null, encode(binding.method.output, answer));
     } catch (thrown) {
       callback(grpcStatus(refusal(thrown, { method, signal: abort.signal, log: deps.log })));
@@ -66,8 +72,12 @@ export function streamHandler(
     const deadlineAt = deadlineOf(call);
     const deadline = deadlineTimer(deadlineAt, abort);
     try {
-      const context = { principal: await principalOf(call, binding, deps), signal, deadlineAt };
-      for await (const answer of binding.run(decode(binding.method.input, call.request), context)) {
+      const principal = await principalOf(call, binding, deps);
+      const context = { principal, signal, deadlineAt, address: addressOf(call) };
+      for await (const answer of binding.run(
+        decodeMessage(binding.method.input, call.request, deps.config.MAX_JSON_VALUES),
+        context,
+      )) {
         await write(call, encode(binding.method.output, answer), signal);
         signal.throwIfAborted();
       }
@@ -120,18 +130,14 @@ function principalOf(call: Call, { method }: Binding, { services }: CallDeps) {
   return callerOf(services, method, bearerToken(header?.toString()));
 }
 
+/** Without the port. */
+function addressOf(call: Call): string {
+  return call.getPeer().replace(/:\d+$/, "");
+}
+
 function deadlineOf(call: Call): number | undefined {
   const deadline = Number(call.getDeadline());
   return Number.isFinite(deadline) ? deadline : undefined;
-}
-
-/** Decoding stands here and not in grpc-js's deserialize hook, which would make a malformed body our fault (INTERNAL). */
-function decode(schema: DescMessage, bytes: Buffer): Message {
-  try {
-    return fromBinary(schema, bytes);
-  } catch (cause) {
-    throw new AuspexError("invalid_argument", `the request is not a valid ${schema.typeName}`, { cause });
-  }
 }
 
 function encode(schema: DescMessage, answer: Answer): Buffer {

@@ -30,7 +30,11 @@ type Registrar = Pick<Server, "addService">;
 /** Keeps health at what the services say, for the whole server ("") and for each service by name. */
 function addHealth(server: Registrar, health: Health, names: readonly string[]): () => void {
   const statuses = new HealthImplementation();
+  let told: boolean | undefined;
   const set = (serving: boolean) => {
+    // A watcher is told what changes, once.
+    if (serving === told) return;
+    told = serving;
     for (const name of ["", ...names]) statuses.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   };
   set(health.serving());

@@ -1,17 +1,25 @@
 /** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
 import {
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServerOptions,
   type ServiceDefinition,
+  setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
+import { AuspexError } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
-import { type Binding, bindings, serviceNames } from "./binding.ts";
+import { bearerToken } from "./bearer.ts";
+import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
+import { createIntake, type Intake } from "./grpc-intake.ts";
+import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
+import { headerBytes, http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -27,6 +35,7 @@ export interface GrpcOptions {
   readonly services: Services;
   readonly config: Config;
   readonly log: Logger;
+  readonly budget: ByteBudget;
 }
 
 /** A connection without traffic is tried after this; one whose peer is gone without a word is closed 20 s later. */
@@ -34,12 +43,23 @@ const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 
 /** @throws Error with code EADDRINUSE when the port is taken */
-export async function startGrpc({ services, config, log }: GrpcOptions): Promise<GrpcListener> {
-  const server = new Server(serverOptions(config));
+export async function startGrpc({ services, config, log, budget }: GrpcOptions): Promise<GrpcListener> {
+  // It would print to stderr what the callers of its methods are told anyway.
+  setLogVerbosity(logVerbosity.NONE);
   const bound = bindings(services);
-  addServices(server, bound, { services, log });
+  const intake = intakeOf(bound, { services, config, budget });
+  const server = new Server({ ...serverOptions(config), interceptors: [intake.interceptor] });
+  limitSessions(server, config);
+  addServices(server, bound, { services, config, log });
   const drainStandardServices = addStandardServices(server, bound, services.health);
   const port = await bindPort(server, config);
+  const patience = createPatience(config);
+  guard(server, {
+    intake,
+    patience,
+    connectionsMax: config.MAX_CONNECTIONS,
+    headersMax: config.MAX_HEADER_BYTES,
+  });
   if (!config.tls && !isLoopback(config.HOST)) {
     log.warn({ host: config.HOST, port }, "gRPC is served without TLS where others can listen in");
   }
@@ -47,10 +67,13 @@ export async function startGrpc({ services, config, log }: GrpcOptions): Promise
     port,
     async drain(graceMs) {
       drainStandardServices();
+      // A turn, in which that is written: frames of the connection's own, as GOAWAY, go before those of its streams.
+      await new Promise(setImmediate);
       // Announces the end on every connection and cuts those that are left after the grace. (forceShutdown would
       // not: without channelz it loses sight of the connections.)
       server.drain(address(config.HOST, port), graceMs);
       await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      patience.stop();
     },
   };
 }
@@ -59,12 +82,54 @@ function serverOptions(config: Config): ServerOptions {
   return {
     // After decompression too: grpc-js stops inflating at the same number.
     "grpc.max_receive_message_length": config.MAX_BODY_BYTES,
-    "grpc.max_concurrent_streams": config.MAX_STREAMS,
+    "grpc.max_connection_idle_ms": config.IDLE_TIMEOUT,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
     // Its bookkeeping costs on every call, and /metrics has what we show.
     "grpc.enable_channelz": 0,
   };
+}
+
+interface Guards {
+  readonly intake: Intake;
+  readonly patience: Patience;
+  readonly connectionsMax: number;
+  /** Bytes of one call's headers. */
+  readonly headersMax: number;
+}
+
+/** Holds every connection and call to the limits that grpc-js does not know. */
+function guard(server: Server, { intake, patience, connectionsMax, headersMax }: Guards): void {
+  for (const http2Server of http2ServersOf(server)) {
+    http2Server.maxConnections = connectionsMax;
+    http2Server.on("session", limitControlFrames);
+    // Before grpc-js's own listener, so that what is refused never gets there.
+    http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
+      const arrival = intake.take(stream, headers);
+      patience.watch(stream, arrival);
+      if (headerBytes(rawHeaders) > headersMax) {
+        arrival.refuse(new AuspexError("resource_exhausted", "the request headers are too large"));
+      }
+    });
+  }
+}
+
+function intakeOf(
+  bound: readonly Binding[],
+  { services, config, budget }: Pick<GrpcOptions, "services" | "config" | "budget">,
+): Intake {
+  const methods = new Map(bound.map(({ method }) => [methodPath(method), method]));
+  return createIntake({
+    budget,
+    maxBytes: config.MAX_BODY_BYTES,
+    async authenticate(path, authorization) {
+      const method = methods.get(path);
+      if (method === undefined || isPublic(method)) {
+        throw new AuspexError("resource_exhausted", `${path} takes no message of that size`);
+      }
+      await callerOf(services, method, bearerToken(authorization));
+    },
+  });
 }
 
 const identity = (bytes: Buffer): Buffer => bytes;
@@ -77,7 +142,7 @@ function addServices(server: Server, bound: readonly Binding[], deps: CallDeps):
       const { method } = binding;
       if (method.parent.typeName !== name) continue;
       definition[method.name] = {
-        path: `/${name}/${method.name}`,
+        path: methodPath(method),
         requestStream: false,
         responseStream: binding.kind === "server_streaming",
         // Bytes pass through: messages are read and written where a failure can be told apart; see grpc-call.ts.
@@ -100,8 +165,9 @@ async function bindPort(server: Server, config: Config): Promise<number> {
       server.bindAsync(wanted, credentials(config), (error, port) => (error ? reject(error) : resolve(port)));
     });
   } catch (error) {
-    // grpc-js tells the reason in its text alone.
-    const message = `gRPC cannot listen on ${wanted}: ${error instanceof Error ? error.message : String(error)}`;
+    // grpc-js tells the reason in its text alone, in brackets.
+    const text = error instanceof Error ? error.message : String(error);
+    const message = `gRPC: ${/\[(.+)\]/.exec(text)?.[1] ?? `cannot listen on ${wanted}: ${text}`}`;
     throw Object.assign(new Error(message, { cause: error }), {
       code: /\b(E[A-Z]{3,})\b/.exec(message)?.[1],
     });

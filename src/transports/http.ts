@@ -9,10 +9,13 @@ import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
 import { AuspexError, ERROR_CODES } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
-import { answerUnparsable } from "./client-error.ts";
+import { countBodies } from "./body-budget.ts";
+import type { ByteBudget } from "./byte-budget.ts";
+import { answerUnparsable, hasOneHost, refuseHosts } from "./client-error.ts";
 import { registerConnect } from "./connect.ts";
 import type { Dialect } from "./dialect.ts";
 import { registerFiles } from "./files.ts";
+import { guardSockets } from "./socket-patience.ts";
 
 export interface HttpListener {
   readonly port: number;
@@ -27,15 +30,15 @@ export interface HttpOptions {
   readonly services: Services;
   readonly config: Config;
   readonly log: Logger;
+  readonly budget: ByteBudget;
   readonly dialects: readonly Dialect[];
   /** Where gRPC is served: clients that bring it here are told. */
   readonly grpcPort: number;
 }
 
-/** Slow senders are cut off: headers come in one packet, and the largest body needs 3.4 Mbit/s. */
+/** Slow senders are cut off: headers come in one packet. */
 const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 120_000;
-/** How often the two are looked at (Node's default of 30 s would make them rough). */
+/** How often this and the request's timeout are looked at (Node's default of 30 s would make them rough). */
 const TIMEOUT_CHECK_MS = 2_000;
 /** Above the 60 s after which common load balancers drop an idle connection: the side that reuses must close first. */
 const KEEP_ALIVE_MS = 65_000;
@@ -48,9 +51,12 @@ const DRAIN_CHECK_MS = 20;
 
 /** @throws Error with code EADDRINUSE when the port is taken */
 export async function startHttp(options: HttpOptions): Promise<HttpListener> {
-  const { services, config, log, dialects, grpcPort } = options;
+  const { services, config, log, budget, dialects, grpcPort } = options;
   const app = Fastify({
-    serverFactory: (handler) => createHttpServer(config).on("request", handler),
+    serverFactory: (handler) =>
+      guardSockets(createHttpServer(config), config).on("request", (request, response) =>
+        hasOneHost(request) ? handler(request, response) : refuseHosts(request),
+      ),
     bodyLimit: config.MAX_BODY_BYTES,
     routerOptions: { maxParamLength: PARAM_CHARS_MAX },
     // While draining, the services refuse in each protocol's own form.
@@ -65,10 +71,14 @@ export async function startHttp(options: HttpOptions): Promise<HttpListener> {
   });
   if (config.open && isLoopback(config.HOST)) refuseForeignHosts(app);
   app.register(async (scope) => registerOperational(scope, services));
-  app.register(async (scope) => registerConnect(scope, { services, config, log, grpcPort }));
+  app.register(async (scope) => registerConnect(scope, { services, config, log, budget, grpcPort }));
   for (const { prefixes, register } of dialects) {
     for (const prefix of prefixes) {
-      app.register(async (scope) => register(scope, { services, config, log }), { prefix });
+      const serve = async (scope: FastifyInstance) => {
+        countBodies(scope, budget);
+        register(scope, { services, config, log });
+      };
+      app.register(serve, { prefix });
     }
   }
   await app.listen({ host: config.HOST, port: config.HTTP_PORT });
@@ -98,12 +108,13 @@ function refuseForeignHosts(app: FastifyInstance): void {
   });
 }
 
-function createHttpServer({ tls, MAX_HEADER_BYTES }: Config): Server {
+function createHttpServer(config: Config): Server {
+  const { tls, REQUEST_TIMEOUT } = config;
   const options = {
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    maxHeaderSize: config.MAX_HEADER_BYTES,
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT),
+    requestTimeout: REQUEST_TIMEOUT,
+    connectionsCheckingInterval: Math.min(TIMEOUT_CHECK_MS, REQUEST_TIMEOUT / 2),
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAlive: true,
     keepAliveInitialDelay: TCP_PROBE_AFTER_MS,
@@ -119,7 +130,9 @@ function registerOperational(scope: FastifyInstance, services: Services): void {
   // A body that nobody will look at is no reason to complain about its type.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  scope.get("/healthz", async () => ({ status: "ok" }));
+  scope.get("/healthz", async () =>
+    services.health.serving() ? { status: "ok" } : { status: "degraded", reason: services.health.reason() },
+  );
   scope.get("/readyz", async (_request, reply) => {
     if (services.health.serving()) return { status: "ready" };
     return reply.code(503).send({ status: "not ready", reason: services.health.reason() });

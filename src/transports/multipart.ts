@@ -14,8 +14,10 @@ export interface Part {
   readonly bytes: Buffer;
 }
 
-/** Parts of one body: the longest documented call has eight. */
+/** Parts of one body unless a call takes more: the longest documented one has eight. */
 export const PARTS_MAX = 32;
+/** Of one part; three are in use. */
+const PART_HEADER_PAIRS_MAX = 32;
 /** Bytes of one part's headers; a file name and a label's name of 180 characters each take about 1 KB. */
 const PART_HEADERS_MAX = 8192;
 /** Characters of the request's Content-Type: a boundary has at most 70 (RFC 2046 §5.1.1). */
@@ -38,9 +40,13 @@ const malformed = () =>
   new BadForm(400, "The body is not multipart/form-data with the boundary that the Content-Type names");
 
 /** Rejects with `BadForm`. */
-export async function readMultipart(contentType: string, body: Buffer): Promise<readonly Part[]> {
+export async function readMultipart(
+  contentType: string,
+  body: Buffer,
+  partsMax: number = PARTS_MAX,
+): Promise<readonly Part[]> {
   const parts: Part[] = [];
-  const busboy = openParser(contentType);
+  const busboy = openParser(contentType, partsMax);
   let tooMany = false;
   const ended = Promise.withResolvers<void>();
   busboy.on("file", (name, stream, fileName, _encoding, mediaType) => {
@@ -69,18 +75,18 @@ export async function readMultipart(contentType: string, body: Buffer): Promise<
     throw malformed();
   }
   // What is left of such a body is not looked at.
-  if (tooMany) throw new BadForm(413, `The body has more than ${PARTS_MAX} parts`);
+  if (tooMany) throw new BadForm(413, `The body has more than ${partsMax} parts`);
   return parts;
 }
 
-function openParser(contentType: string): BusboyInstance {
+function openParser(contentType: string, partsMax: number): BusboyInstance {
   if (contentType.length > CONTENT_TYPE_MAX) throw malformed();
   try {
     return new Busboy({
       headers: { "content-type": contentType },
       // Every part stays bytes: which one is a file goes by its name, whether or not it has a file's.
       isPartAFile: () => true,
-      limits: { parts: PARTS_MAX, headerSize: PART_HEADERS_MAX, headerPairs: PARTS_MAX },
+      limits: { parts: partsMax, headerSize: PART_HEADERS_MAX, headerPairs: PART_HEADER_PAIRS_MAX },
     });
   } catch {
     throw malformed();

@@ -195,7 +195,7 @@ describe("models as JavaScript modules", () => {
             bytes: bytes.length,
           },
           folder: "package/m",
-          files: ["model.min.js", "group1-shard1of1.min.js"],
+          files: ["model.min.js", "group1-shard1of1.min.js"].map((file) => ({ from: file, to: file })),
           labels: null,
           manifest: { task: "tensor" },
         },

@@ -151,6 +151,16 @@ describe("pull", () => {
     expect(existsSync(modelDir)).toBe(false);
   });
 
+  it("gives a file the name that the entry says", async () => {
+    const deeper = { path: "package/model/deeper/b.bin", data: "b" };
+    const files = ["model.json", { from: "a.bin", to: "a" }, { from: "deeper/b.bin", to: "b.bin" }];
+    await writeEntry(await archive("weights.tgz", tarball([...WEIGHTS, deeper])), { files });
+    expect((await models("pull", "tiny")).status).toBe(0);
+    expect((await readdir(modelDir)).sort()).toEqual(["a", "auspex.json", "b.bin", "model.json"]);
+    expect(await readFile(join(modelDir, "b.bin"), "utf8")).toBe("b");
+    expect((await models("pull", "tiny")).printed).toContain("is there already");
+  });
+
   it("writes nothing but the files that the entry names", async () => {
     const hostile = [
       { path: "../../../evil.txt", data: "evil" },
@@ -346,6 +356,11 @@ describe("an entry", () => {
     await expect(readCatalogue(catalogueDir)).rejects.toThrow(word);
   });
 
+  it.each(["../x", "a/b", ".hidden", ""])("is refused for the new name %j of a file", async (to) => {
+    await writeEntry(await archive("weights.tgz", tarball(WEIGHTS)), { files: [{ from: "a.bin", to }] });
+    await expect(readCatalogue(catalogueDir)).rejects.toThrow("files/0");
+  });
+
   it.each(["../x", "a/b", ".hidden", ""])("is refused for the file name %j", async (name) => {
     await writeEntry(await archive("weights.tgz", tarball(WEIGHTS)), { files: [name] });
     await expect(readCatalogue(catalogueDir)).rejects.toThrow("files/0");
@@ -371,5 +386,14 @@ describe.skipIf(process.env.AUSPEX_SKIP_MODELS === "1")("the default models", as
     expect(manifest.labels[0]).toBe(first);
     expect(manifest.labels.at(-1)).toBe("toilet tissue, toilet paper, bathroom tissue");
     expect(manifest.labels).toContain("zebra");
+  });
+
+  it("have a model of texts among them", async () => {
+    const entry = entries.find(({ model }) => model === "auspex/minilm");
+    expect(entry).toMatchObject({ isDefault: true });
+    expect(entry && (await isPulled(entry, cacheFolder(ours)))).toBe(true);
+    const { manifest } = await checkFolder(join(cacheFolder(ours), "auspex/minilm", "1"), NEVER);
+    const text = { tokenizer: "tokenizer.json", maxTokens: 256, pooling: "mean", normalize: true };
+    expect(manifest).toMatchObject({ task: "text-embedding", licence: "Apache-2.0", text });
   });
 });

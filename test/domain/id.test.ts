@@ -13,6 +13,26 @@ test("ids are UUIDv7 that rise strictly, also within a millisecond and when the 
   }
 });
 
+test("F39 what follows the time and the counter cannot be guessed: 62 bits, each as good as thrown, no two alike", () => {
+  const mint = createIdMinter(random);
+  const COUNT = 4000;
+  const columns: number[][] = Array.from({ length: 62 }, () => []);
+  for (let i = 0; i < COUNT; i++) {
+    const [, , , variant = "", tail = ""] = mint(i).split("-");
+    const bits = BigInt(`0x${variant}${tail}`);
+    for (const [at, column] of columns.entries()) column.push(Number((bits >> BigInt(at)) & 1n));
+  }
+  // Eight standard deviations of a fair coin: a true one fails once in 10^15.
+  const isFair = (heads: number) => Math.abs(heads - COUNT / 2) < 8 * Math.sqrt(COUNT / 4);
+  for (const [at, column] of columns.entries()) {
+    expect(isFair(column.reduce((sum, bit) => sum + bit, 0)), `bit ${at}`).toBe(true);
+    for (const [other, second] of columns.slice(0, at).entries()) {
+      const same = column.reduce((sum, bit, i) => sum + (bit === second[i] ? 1 : 0), 0);
+      expect(isFair(same), `bits ${at} and ${other}`).toBe(true);
+    }
+  }
+});
+
 test("an id begins with its time", () => {
   const ms = Date.UTC(2026, 0, 1);
   expect(Number.parseInt(createIdMinter(random)(ms).replace("-", "").slice(0, 12), 16)).toBe(ms);

@@ -34,5 +34,9 @@ test("a principal uses the catalogue's models and its own, and publishes its own
   const alice = { name: "alice", open: false };
   expect(["auspex", "alice", "bob"].map((owner) => mayUse(alice, owner))).toEqual([true, true, false]);
   expect(["auspex", "alice", "bob"].map((owner) => mayPublish(alice, owner))).toEqual([false, true, false]);
-  expect(["auspex", "alice"].map((owner) => mayPublish(LOCAL, owner))).toEqual([false, true]);
+  expect(["auspex", "chatflow", "alice"].map((owner) => mayPublish(LOCAL, owner))).toEqual([
+    false,
+    false,
+    true,
+  ]);
 });

@@ -21,11 +21,20 @@ afterEach(async () => {
 });
 
 describe("watchFolder", () => {
+  it("tells of a file that another one has replaced, in a flat folder", async () => {
+    await writeFile(join(folder, "a"), "old");
+    let looks = 0;
+    stop = watchFolder(folder, async () => void looks++, SILENT, { pollMs: HOUR_MS, recursive: false });
+    await writeFile(join(tmpdir(), "auspex-aside"), "new");
+    await rename(join(tmpdir(), "auspex-aside"), join(folder, "a"));
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(0), { timeout: 10_000 });
+  });
+
   it("tells of a file deep below that is written, and of a folder that is moved, without waiting for the poll", async () => {
     await mkdir(join(folder, "bob/a/1"), { recursive: true });
     let looks = 0;
     const look = async () => void looks++;
-    stop = watchFolder(folder, look, SILENT, HOUR_MS);
+    stop = watchFolder(folder, look, SILENT, { pollMs: HOUR_MS });
     await writeFile(join(folder, "bob/a/1/auspex.json"), "{}");
     await vi.waitFor(() => expect(looks).toBeGreaterThan(0), { timeout: 10_000 });
     const before = looks;
@@ -35,7 +44,7 @@ describe("watchFolder", () => {
 
   it("polls a folder that cannot be watched", async () => {
     let looks = 0;
-    stop = watchFolder(join(folder, "missing"), async () => void looks++, SILENT, 5);
+    stop = watchFolder(join(folder, "missing"), async () => void looks++, SILENT, { pollMs: 5 });
     await vi.waitFor(() => expect(looks).toBeGreaterThan(2), { timeout: 10_000 });
   });
 
@@ -49,7 +58,7 @@ describe("watchFolder", () => {
       if (++looks === 1) await gate.promise;
       running--;
     };
-    stop = watchFolder(folder, look, SILENT, HOUR_MS);
+    stop = watchFolder(folder, look, SILENT, { pollMs: HOUR_MS });
     await writeFile(join(folder, "a"), "");
     await vi.waitFor(() => expect(looks).toBe(1), { timeout: 10_000 });
     await writeFile(join(folder, "b"), "");

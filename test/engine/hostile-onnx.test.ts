@@ -107,6 +107,13 @@ const REFUSED: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     model([node("Add", ["x", "w"], ["y"])], [tensor("w", new Float32Array(), [2 ** 31, 2 ** 31])]),
     /the tensor w \[2147483648, 2147483648\] has 0 elements only/,
   ],
+  "weights as numbers, the last one cut": [
+    model(
+      [node("Add", ["x", "w"], ["y"])],
+      [Object.assign(tensor("w", new Float32Array(), [2]), { floatData: new Uint8Array(7) })],
+    ),
+    /the tensor w \[2\] has 1 elements only/,
+  ],
   "weights whose size overflows 64 bits to a small one": [
     model([node("Add", ["x", "w"], ["y"])], [tensor("w", Float32Array.of(1), [2n ** 32n, 2n ** 32n])]),
     /needs 73786976294838206464 bytes, and has 4/,

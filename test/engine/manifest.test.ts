@@ -8,6 +8,8 @@ const PICTURE = { task: "image-classification", labels: ["cat", "dog"], picture:
 
 const DETECTOR = { ...PICTURE, task: "image-detection", detection: { boxes: "b", scores: "s" } };
 
+const TEXT = { task: "text-embedding", text: { maxTokens: 128 } };
+
 /** The complaints about a manifest, as `field: description`. */
 function complaints(manifest: unknown): string[] {
   try {
@@ -31,6 +33,7 @@ describe("readManifest", () => {
       picture: null,
       activation: "none",
       detection: null,
+      text: null,
       batchMax: 32,
       batchDelayMs: null,
       inputSchema: TASK_SCHEMAS.tensor.input,
@@ -54,6 +57,7 @@ describe("readManifest", () => {
       picture: { width: 8, height: 4, range: [-1, 1], resize: "cover" },
       activation: "softmax",
       detection: null,
+      text: null,
       batchMax: 3,
       batchDelayMs: 2.5,
       inputSchema: { type: "object", properties: { image: { type: "string" } } },
@@ -162,6 +166,44 @@ describe("readManifest", () => {
     const withKey = (value: unknown) => ({ ...DETECTOR, detection: { ...DETECTOR.detection, [key]: value } });
     expect(complaints(withKey(good))).toEqual([]);
     expect(complaints(withKey(bad))).toHaveLength(1);
+  });
+
+  it("fills in what a model of texts leaves out", () => {
+    const manifest = readManifest(JSON.stringify(TEXT));
+    const text = { tokenizer: "tokenizer.json", maxTokens: 128, pooling: "mean", normalize: true };
+    expect(manifest).toMatchObject({ text, picture: null, labels: [], batchMax: 32 });
+    expect(manifest.inputSchema).toBe(TASK_SCHEMAS["text-embedding"].input);
+    const given = { tokenizer: "bert/vocab.json", maxTokens: 1, pooling: "first", normalize: false };
+    expect(readManifest(JSON.stringify({ ...TEXT, text: given })).text).toEqual(given);
+    expect(readManifest(JSON.stringify(manifest))).toEqual(manifest);
+  });
+
+  it("needs a model of texts described, and no other task's", () => {
+    expect(complaints({ task: "text-embedding" })).toEqual(["text: is required"]);
+    expect(complaints({ ...TEXT, text: null })).toEqual(["text: must be object"]);
+    expect(complaints({ ...PICTURE, text: TEXT.text })).toEqual([
+      "text: is for the task text-embedding alone",
+    ]);
+    expect(complaints({ ...TEXT, text: { pooling: "max", size: 1 } })).toEqual([
+      "text.maxTokens: is required",
+      "text.pooling: must be one of mean, first",
+      "text.size: is not a known key",
+    ]);
+    for (const tokenizer of ["../tokenizer.json", "/etc/passwd", "", ".hidden"])
+      expect(complaints({ ...TEXT, text: { maxTokens: 8, tokenizer } })).toEqual([
+        "text.tokenizer: is not a plain file name",
+      ]);
+    expect(complaints({ ...TEXT, embedding: "pool", backbone: "auspex/mobilenet:1" })).toEqual([
+      "backbone: is for models of pictures alone",
+      "embedding: is for models of pictures alone",
+      "embedding: is the backbone's own, and not to be named here",
+    ]);
+  });
+
+  it("holds the limit of a text's tokens at its edge", () => {
+    const withTokens = (maxTokens: number) => complaints({ ...TEXT, text: { maxTokens } });
+    for (const good of [1, 8192]) expect(withTokens(good)).toEqual([]);
+    for (const bad of [0, 8193, 1.5]) expect(withTokens(bad)).toHaveLength(1);
   });
 
   it.each(["", "{", "[]", "null", "7", '"task"'])("refuses %j, which is no JSON object", (text) => {

@@ -187,7 +187,7 @@ describe("loading", () => {
     await writeModel(modelsDir, "bob/a", 2, modelFiles(2));
     let signalOfStuck: AbortSignal | undefined;
     await start({
-      loadTimeoutMs: 100,
+      loadTimeoutMs: 1000,
       load: (version, signal) => {
         if (version.version === 1) return loadWeights(version);
         signalOfStuck = signal;
@@ -195,7 +195,7 @@ describe("loading", () => {
       },
     });
     expect(states()).toEqual(["bob/a:2 failed", "bob/a:1 ready"]);
-    expect(reason("bob", "a", 2)).toBe("took longer than 100 ms to load");
+    expect(reason("bob", "a", 2)).toBe("took longer than 1000 ms to load");
     expect(signalOfStuck?.aborted).toBe(true);
     expect(unloaded).toEqual(["bob/a:2"]);
   });

@@ -83,4 +83,11 @@ describe("tensors as JSON", () => {
       "the output y has values that are not finite, which JSON cannot carry",
     );
   });
+
+  it("are there by any name, __proto__ too, which is then no input of any model", () => {
+    const json = JSON.parse('{"__proto__":{"dtype":"uint8","shape":[1],"data":[7]}}');
+    const tensors = tensorsFromJson(json);
+    expect(Object.keys(tensors)).toEqual(["__proto__"]);
+    expect(JSON.stringify(tensorsToJson(tensors))).toBe(JSON.stringify(json));
+  });
 });

@@ -393,8 +393,8 @@ describe("images", () => {
 describe("refusals are JSON of its own", () => {
   const JSON_TYPE = { "content-type": "application/json" };
   const cases: readonly [number, string, () => Promise<Raw>][] = [
-    [404, "an unknown path", () => ask("GET", "/nothing", authorized())],
-    [404, "an unknown path, without a token", () => ask("GET", "/nothing")],
+    [404, "an unknown path", () => ask("GET", "/images/a/b", authorized())],
+    [404, "an unknown path, without a token", () => ask("GET", "/imports/a/b")],
     [404, "an unknown image", () => ask("GET", `/images/${IMAGE}`, authorized())],
     [404, "an id that is none", () => ask("GET", "/images/x", authorized())],
     [404, "an empty id", () => ask("GET", "/imports//", authorized())],

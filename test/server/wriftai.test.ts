@@ -161,7 +161,7 @@ test("webhooks tell every change of status, signed as the dialect signs", async 
 
 test("models and versions, and lists with cursors both ways", async () => {
   const { items } = await read(fetch(`${server.url}/v1/models`));
-  expect(items.map(({ name }) => name).sort()).toEqual(["mobilenet", "mobilenet-tiny"]);
+  expect(items.map(({ name }) => name).sort()).toEqual(["minilm", "mobilenet", "mobilenet-tiny"]);
   const version = await read(fetch(`${server.url}/v1/models/${MODEL}/versions/1`));
   expect(version).toMatchObject({ number: 1, schemas: { prediction: { input: { type: "object" } } } });
   expect(version.container_image_digest).toMatch(/^sha256:[0-9a-f]{64}$/);

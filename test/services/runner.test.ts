@@ -50,6 +50,10 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
   const now = () => Date.now() * 1000 + self.ahead;
   const runner = createRunner({
     input: { store, engine, egress, maxPictureBytes: 1 },
+    flows: {
+      run: () => Promise.reject(new Error("no flow")),
+      canceledTurn: () => Promise.reject(new Error("no flow")),
+    },
     hints: createHints(),
     now,
     leaseMs,
@@ -57,6 +61,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
     deliveriesFor: () => [],
     onDeliveries: ignore,
     onSettled: ignore,
+    onLeft: ignore,
     log: { info: ignore, warn: ignore, error: ignore },
   });
   const self: Bench = {

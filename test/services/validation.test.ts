@@ -54,6 +54,17 @@ describe("each limit, one inside and one outside", () => {
     for (const model of ["", "a:1", "a/b:0", "A/b", "a b", "a".repeat(65)])
       expect(createComplaints({ model })).toEqual(["model"]);
   });
+  test("F24 elements of JSON tensors, flat and nested, all together", () => {
+    const input = (flat: number, nested: number) => ({
+      inputs: {
+        x: { dtype: "int32", shape: [flat], data: Array(flat).fill(1) },
+        y: { dtype: "int32", shape: [1, nested], data: [Array(nested).fill(1)] },
+      },
+    });
+    expect(createComplaints({ input: input(500, 500) })).toEqual([]);
+    expect(createComplaints({ input: input(500, 501) })).toEqual(["input.inputs"]);
+    expect(createComplaints({ input: input(1001, 0) })).toEqual(["input.inputs"]);
+  });
   test("JSON depth", () => {
     expect(createComplaints({ input: nested(64) })).toEqual([]);
     expect(createComplaints({ input: nested(65) })).toEqual(["input"]);
@@ -64,7 +75,7 @@ describe("each limit, one inside and one outside", () => {
   test("numbers in JSON", () => {
     expect(createComplaints({ input: { x: [1e308] } })).toEqual([]);
     for (const x of [Number.NaN, Number.NEGATIVE_INFINITY])
-      expect(createComplaints({ input: { x: [{ x }] } })).toEqual(["input"]);
+      expect(createComplaints({ input: { a: { "b c": [0, { x }] } } })).toEqual(['input.a["b c"][1].x']);
   });
   test("wait", () => {
     expect(createComplaints({ wait: { seconds: 60n } })).toEqual([]);

@@ -104,6 +104,7 @@ function start(options: Partial<WebhookOptions> = {}): WebhookDispatcher {
     egress,
     log,
     now: clock.now,
+    wall: clock.now,
     sleep: clock.sleep,
     random: Math.random,
     ...options,
@@ -518,6 +519,7 @@ describe("F14 delivered at least once, under one id", () => {
       egress,
       log,
       now: clock.now,
+      wall: clock.now,
       sleep: clock.sleep,
       random: Math.random,
     });
@@ -638,6 +640,7 @@ test("a burst of events to one endpoint flows through its slots, each delivered 
     log,
     random: Math.random,
     now: () => Date.now() * 1000,
+    wall: () => Date.now() * 1000,
   });
   closers.push(() => dispatcher.close());
   dispatcher.start();

@@ -217,3 +217,11 @@ test("files whose headers lie are skipped, and cost no more than they said", asy
     "a/last",
   ]);
 });
+
+test.each([2n ** 53n, 2n ** 57n, 2n ** 64n - 1n])(
+  "places in the zip that no file reaches, such as %d, are nothing but wrong",
+  async (place) => {
+    expect(await refusalOf(zip64Claiming(1n, { record: place }))).toBe("unexpected EOF");
+    expect(await refusalOf(zip64Claiming(1n, { directory: place }))).toBe("unexpected EOF");
+  },
+);

@@ -30,6 +30,7 @@ function insertion({ bytes = 0, image = anImage() } = {}): Call {
     row: predictionRow(prediction, null),
     deliveries: [],
     images: [imageRow(image)],
+    turn: undefined,
     queueMax: 1000,
   });
 }

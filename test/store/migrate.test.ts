@@ -3,7 +3,9 @@ import { DatabaseSync } from "node:sqlite";
 import { expect, onTestFinished, test } from "vitest";
 import { MIGRATIONS, migrate } from "../../src/store/migrate.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import { insertPrediction, predictionRow } from "../../src/store/prediction.ts";
 import { SqliteConnection } from "../../src/store/sqlite.ts";
+import { addPassages, aPassage, createFlow, vectorOf } from "./chatflow-records.ts";
 import { aPrediction, insert, tempFolder, tempStore } from "./temp-store.ts";
 
 function connect(): SqliteConnection {
@@ -56,4 +58,22 @@ test("an older program refuses a newer schema and says so", async () => {
   native.exec(`delete from migration where version = ${newest + 1}`);
   const store = await tempStore({ dataDir });
   expect(await store.predictions.get("alice", prediction.id)).toEqual(prediction);
+});
+
+test("a database of the schema before gets what is new, and keeps what it has", async () => {
+  const dataDir = tempFolder();
+  const file = join(dataDir, "auspex.db");
+  const old = new SqliteConnection(file, "write");
+  await migrate(old, MIGRATIONS.slice(0, -1));
+  const prediction = aPrediction();
+  const lease = null;
+  const args = { row: predictionRow(prediction, lease), deliveries: [], images: [], queueMax: 9 };
+  await insertPrediction.run(old, { ...args, turn: undefined });
+  old.close();
+  const store = await tempStore({ dataDir });
+  expect(await store.predictions.get("alice", prediction.id)).toEqual(prediction);
+  const flow = await createFlow(store);
+  await addPassages(store, flow, [aPassage("a cat", vectorOf(1))]);
+  const query = { chatflowId: flow.id, chatId: "", mode: "hybrid", text: "cat", limit: 9 } as const;
+  expect(await store.passages.search({ ...query, vector: vectorOf(1), minScore: 0 })).toHaveLength(1);
 });

@@ -22,6 +22,7 @@ import { GetPredictionRequestSchema, PredictionService } from "../../gen/auspex/
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { readConfig } from "../../src/config.ts";
 import { AuspexError, type FieldViolation } from "../../src/domain/error.ts";
+import { createByteBudget } from "../../src/transports/byte-budget.ts";
 import { startGrpc } from "../../src/transports/grpc.ts";
 import { clientOf, type Listeners, startListeners, until } from "./listeners.ts";
 import { memoryServices } from "./memory-services.ts";
@@ -95,7 +96,9 @@ it("says which address it cannot have", async () => {
   const { port } = taken.address() as { port: number };
   const config = { ...readConfig({}), GRPC_PORT: port };
   const log = pino({ level: "silent" });
-  await expect(startGrpc({ services: memoryServices(), config, log })).rejects.toMatchObject({
+  await expect(
+    startGrpc({ services: memoryServices(), config, log, budget: createByteBudget(1e9) }),
+  ).rejects.toMatchObject({
     code: "EADDRINUSE",
     message: expect.stringContaining(`127.0.0.1:${port}`),
   });

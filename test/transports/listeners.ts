@@ -10,6 +10,7 @@ import {
 import { pino } from "pino";
 import { type Config, readConfig } from "../../src/config.ts";
 import type { Services } from "../../src/services/services.ts";
+import { createByteBudget } from "../../src/transports/byte-budget.ts";
 import type { Dialect } from "../../src/transports/dialect.ts";
 import { type GrpcListener, startGrpc } from "../../src/transports/grpc.ts";
 import { type HttpListener, startHttp } from "../../src/transports/http.ts";
@@ -42,9 +43,10 @@ export async function startListeners(services: Services, options: ListenerOption
     },
   });
   const log = pino({ level: "debug" }, sink);
-  const grpc = await startGrpc({ services, config, log });
+  const budget = createByteBudget(config.MAX_BYTES_IN_FLIGHT);
+  const grpc = await startGrpc({ services, config, log, budget });
   const dialects = options.dialects ?? [];
-  const http = await startHttp({ services, config, log, dialects, grpcPort: grpc.port });
+  const http = await startHttp({ services, config, log, budget, dialects, grpcPort: grpc.port });
   const scheme = options.tls ? "https" : "http";
   return {
     grpc,

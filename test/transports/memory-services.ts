@@ -25,6 +25,11 @@ export interface MemoryServices extends Services {
 /** The one key that `authenticate` refuses. */
 export const BAD_KEY = "not-a-key-at-all";
 
+const authenticate: Services["authenticate"] = async (token) => {
+  if (token === BAD_KEY) throw new AuspexError("unauthenticated", "this key is not known");
+  return token === undefined ? LOCAL : { name: token, open: false };
+};
+
 export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServices {
   const listeners = new Set<() => void>();
   let serving = true;
@@ -36,11 +41,10 @@ export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServi
     feedback: unimplemented(),
     trainings: unimplemented(),
     accounts: unimplemented(),
+    chatflows: unimplemented(),
     files: unimplemented(),
-    async authenticate(token) {
-      if (token === BAD_KEY) throw new AuspexError("unauthenticated", "this key is not known");
-      return token === undefined ? LOCAL : { name: token, open: false };
-    },
+    authenticate,
+    authenticateAsker: authenticate,
     renewToken: async () => {
       throw new AuspexError("unimplemented", "not in memory");
     },

@@ -28,7 +28,8 @@ export type Model = Message<"auspex.v1.Model"> & {
   name: string;
 
   /**
-   * What its latest ready version does: `image-classification`, `image-multi-label`, `image-detection` or `tensor`.
+   * What its latest ready version does: `image-classification`, `image-multi-label`, `image-detection`,
+   * `text-embedding` or `tensor`.
    *
    * @generated from field: string task = 2;
    */

@@ -10,6 +10,7 @@ import { toWire } from "../wire-error.ts";
 import { Fits } from "./fits.ts";
 import { LoadedModels } from "./loaded-models.ts";
 import { createRuntimes } from "./runtimes.ts";
+import { tensorCount } from "./tensor-count.ts";
 import { openVersion, type Version } from "./version.ts";
 
 // Written by worker-process.ts, of this same program.
@@ -24,6 +25,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 const models = new LoadedModels(createRuntimes(settings.threads), settings.runtime);
 const fits = new Fits();
 const versions = new Map<string, Version>();
+let tensorsTold = 0;
 
 function send(message: FromWorker): void {
   // Refused only when main is gone, and then "disconnect" follows.
@@ -37,8 +39,8 @@ function opened(key: string): Version {
 }
 
 async function load(request: LoadRequest): Promise<Calls["load"]["answer"]> {
-  const { key, manifest, known } = request;
-  const version = await openVersion(await models.load(request), manifest, known, settings.maxPixels);
+  const { key } = request;
+  const version = await openVersion(await models.load(request), request, settings.maxPixels);
   versions.get(key)?.dispose();
   versions.set(key, version);
   // A worker is ended by force, and would take what it has compiled with it.
@@ -56,6 +58,8 @@ async function answer(message: ToWorker): Promise<Calls[CallKind]["answer"]> {
       return null;
     case "pictures":
       return opened(message.request.key).runPictures(message.request.items);
+    case "texts":
+      return opened(message.request.key).runTexts(message.request.items);
     case "tensors":
       return opened(message.request.key).runTensors(message.request.groups);
     case "inspect": {
@@ -83,6 +87,9 @@ async function reply(message: ToWorker): Promise<void> {
   } catch (error) {
     send({ kind: "refusal", id: message.id, error: toWire(error) });
   }
+  const count = tensorCount();
+  if (count !== tensorsTold) send({ kind: "tensors", count });
+  tensorsTold = count;
 }
 
 let last = Promise.resolve();

@@ -231,7 +231,9 @@ function countEntries(tensor: TensorProto): number {
   const { dataType, floatData, doubleData, int32Data, int64Data, uint64Data, stringData } = tensor;
   const parts = dataType === DataType.COMPLEX64 || dataType === DataType.COMPLEX128 ? 2 : 1;
   const varints = [int32Data, int64Data, uint64Data].reduce((sum, bytes) => sum + countVarints(bytes), 0);
-  return floatData.length / (4 * parts) + doubleData.length / (8 * parts) + varints + stringData.length;
+  // Whole ones: a field may be cut anywhere.
+  const whole = (bytes: Uint8Array, size: number): number => Math.floor(bytes.length / (size * parts));
+  return whole(floatData, 4) + whole(doubleData, 8) + varints + stringData.length;
 }
 
 /** The last byte of each number has its top bit clear. */

@@ -27,6 +27,15 @@ export interface Runtimes {
   load(folder: string, manifest: Manifest, pinned: string | null): Promise<Choice>;
 }
 
+/** Models of texts are published as ONNX; TF.js has no common form for them. */
+const TEXT_RUNTIMES: readonly RuntimeName[] = ["onnxruntime"];
+
+function notAble({ task }: Manifest, wanted: string | null): string {
+  return RUNTIMES.some((name) => name === wanted)
+    ? `the task ${task} runs on ${TEXT_RUNTIMES.join(", ")}, and the runtime is set to ${wanted}`
+    : `there is no runtime ${wanted}`;
+}
+
 /** @param threads that a model runs on, where its runtime has threads */
 export function createRuntimes(threads = 1, importPackage: ImportPackage = (name) => import(name)): Runtimes {
   const openers: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
@@ -44,8 +53,9 @@ export function createRuntimes(threads = 1, importPackage: ImportPackage = (name
   return {
     async load(folder, manifest, pinned) {
       const wanted = pinned ?? manifest.runtime;
-      const names = RUNTIMES.filter((name) => wanted === null || name === wanted);
-      if (names.length === 0) throw new Error(`there is no runtime ${wanted}`);
+      const able = manifest.text ? TEXT_RUNTIMES : RUNTIMES;
+      const names = able.filter((name) => wanted === null || name === wanted);
+      if (names.length === 0) throw new Error(notAble(manifest, wanted));
       const passed: { readonly name: string; readonly reason: string; readonly isAbsent: boolean }[] = [];
       for (const name of names) {
         try {

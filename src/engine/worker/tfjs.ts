@@ -25,13 +25,14 @@ import {
   Unsupported,
 } from "./runtime.ts";
 import type { SavedModel } from "./saved-model.ts";
+import { countTensorsOf } from "./tensor-count.ts";
 import { type ModelFiles, readModelFiles } from "./weights.ts";
 
 /** The parts of TF.js that are used here, from four packages or from one. */
 export interface TfjsKit {
   readonly core: Pick<
     typeof tf,
-    "tensor" | "tidy" | "dispose" | "setBackend" | "getBackend" | "memory" | "Tensor"
+    "tensor" | "tidy" | "dispose" | "setBackend" | "getBackend" | "memory" | "engine" | "Tensor"
   >;
   /** The backend's name in TF.js. */
   readonly backend: string;
@@ -62,6 +63,7 @@ interface BareModel {
 }
 
 export function createTfjsRuntime(name: RuntimeName, kit: TfjsKit): Runtime {
+  countTensorsOf(kit.core);
   return {
     name,
     async load(folder, manifest) {

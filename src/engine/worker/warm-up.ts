@@ -6,6 +6,7 @@
 import type { Manifest } from "../../domain/model.ts";
 import { type Dtype, elementCount } from "../../domain/tensor.ts";
 import { type Signature, shapeText, type TensorSpec } from "../signature.ts";
+import { isNear } from "./near.ts";
 import { pictureLayout, pictureShape } from "./picture-layout.ts";
 import type { HostTensor, HostTensors, LoadedModel } from "./runtime.ts";
 
@@ -58,7 +59,7 @@ async function obstacleToJoining(
     if (!hasRows(joined, 2) || !alone.every((outputs) => hasRows(outputs, 1)))
       return "its outputs do not have one row per input row";
     const isSame = Object.entries(joined).every(([name, { data }]) =>
-      alone.every((outputs, row) => isNear(rowOf(data, row), outputs[name]?.data ?? [])),
+      alone.every((outputs, row) => isNear(rowOf(data, row), outputs[name]?.data ?? [], ROW_ERROR_MAX)),
     );
     return isSame ? undefined : "a row's outputs depend on the rows beside it";
   } catch (error) {
@@ -73,17 +74,6 @@ function rowOf(data: HostTensor["data"], row: number): HostTensor["data"] {
 
 /** Relative to the largest number. Kernels for one row and for two add up in another order. */
 const ROW_ERROR_MAX = 1e-3;
-
-function isNear(some: ArrayLike<number>, others: ArrayLike<number>): boolean {
-  let largest = 0;
-  let apart = 0;
-  for (let i = 0; i < some.length; i++) {
-    const [a, b] = [some[i] ?? Number.NaN, others[i] ?? Number.NaN];
-    largest = Math.max(largest, Math.abs(b));
-    apart = Math.max(apart, Math.abs(a - b));
-  }
-  return some.length === others.length && apart <= ROW_ERROR_MAX * largest;
-}
 
 function checkPictureInput(model: LoadedModel, picture: NonNullable<Manifest["picture"]>): void {
   const [input, ...others] = model.inputs;

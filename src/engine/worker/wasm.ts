@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as tf from "@tensorflow/tfjs-core";
+import { countTensorsOf } from "./tensor-count.ts";
 
 let opened: Promise<typeof tf> | undefined;
 
@@ -18,6 +19,7 @@ async function open(): Promise<typeof tf> {
   ]);
   // No advice on the console, no checks of every op's result for NaN.
   core.enableProdMode();
+  countTensorsOf(core);
   wasm.setWasmPaths(`${dirname(fileURLToPath(import.meta.resolve("@tensorflow/tfjs-backend-wasm")))}/`);
   // One thread each: the cores are shared out between the worker processes.
   wasm.setThreadsCount(1);

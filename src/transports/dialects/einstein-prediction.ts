@@ -1,6 +1,7 @@
 /**
- * The dialect of Einstein Prediction, served under `/api/v1` (spec/einstein-prediction.md): one route that asks for a
- * prediction on an image and answers before anything has happened, and the images that it needs, by import and upload.
+ * The dialect of Einstein Prediction, served under `/api/v1` beside Studio (spec/einstein-prediction.md): one route
+ * that asks for a prediction on an image and answers before anything has happened, and the images that it needs, by
+ * import and upload.
  *
  * The outcome is not told here, as it never was. It is the prediction that `X-Prediction-Id` names, to be got or
  * watched through any other door. Of imports and images only the idiom is known, null and then filled; what else is
@@ -46,7 +47,7 @@ const ROUTES: readonly Route[] = [
 
 export const einsteinPrediction: Dialect = {
   name: "einstein-prediction",
-  prefixes: ["/api/v1"],
+  prefixes: ["/api/v1/einstein_prediction", "/api/v1/imports", "/api/v1/images"],
   register: (scope, context) => openDoor(scope, context, ROUTES),
 };
 

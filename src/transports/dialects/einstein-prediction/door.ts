@@ -25,7 +25,7 @@ export interface Exchange {
 
 export interface Route {
   readonly method: "GET" | "POST";
-  /** Below the prefix, with Fastify's `:parameters`. */
+  /** Below `/api/v1`, with Fastify's `:parameters`. */
   readonly path: string;
   readonly handle: (exchange: Exchange) => Promise<Answer>;
 }
@@ -36,8 +36,13 @@ interface Caller {
   readonly token: string | undefined;
 }
 
-export function openDoor(scope: FastifyInstance, context: DialectContext, routes: readonly Route[]): void {
+/** Where this dialect's paths begin; what else is there is another's. */
+const ROOT = "/api/v1";
+
+export function openDoor(scope: FastifyInstance, context: DialectContext, all: readonly Route[]): void {
   const { services, config, log } = context;
+  const base = scope.prefix.slice(ROOT.length);
+  const routes = all.filter(({ path }) => path === base || path.startsWith(`${base}/`));
   const callers = new WeakMap<FastifyRequest, Caller>();
   const beginnings = new WeakMap<FastifyRequest, number>();
   const write = (request: FastifyRequest, reply: FastifyReply, answer: Answer) => {
@@ -53,7 +58,7 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
 
   const refuseUnknown = (request: FastifyRequest): never => {
     const [fullPath = ""] = request.url.split("?", 1);
-    const path = fullPath.slice(scope.prefix.length).replace(/\/$/, "");
+    const path = fullPath.slice(ROOT.length).replace(/\/$/, "");
     const methods = routes.filter((route) => matchesPattern(route.path, path)).map(({ method }) => method);
     if (methods.length === 0) throw new Refused(404, "Not Found");
     throw new Refused(405, "Method Not Allowed", { Allow: methods.join(", ") });
@@ -77,7 +82,9 @@ export function openDoor(scope: FastifyInstance, context: DialectContext, routes
   });
 
   for (const { method, path, handle } of routes) {
-    for (const url of [path, `${path}/`]) {
+    const local = path.slice(base.length);
+    // Of the prefix itself the router takes both.
+    for (const url of local === "" ? ["/"] : [local, `${local}/`]) {
       scope.route({
         method,
         url,

@@ -26,6 +26,7 @@ const STATUS = {
   resource_exhausted: 429,
   failed_precondition: 409,
   canceled: 499,
+  aborted: 409,
   unimplemented: 501,
   internal: 500,
   unavailable: 503,

@@ -135,6 +135,7 @@ const STATUS = {
   resource_exhausted: { status: 429 },
   failed_precondition: { status: 400 },
   canceled: { status: 499 },
+  aborted: { status: 409 },
   unimplemented: REFUSALS.unserved,
   internal: { status: 500, message: "Internal server error" },
   unavailable: { status: 503 },

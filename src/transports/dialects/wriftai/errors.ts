@@ -44,6 +44,7 @@ const STATUS = {
   resource_exhausted: { status: 429 },
   failed_precondition: { status: 409 },
   canceled: { status: 499 },
+  aborted: { status: 409 },
   unimplemented: { status: 501 },
   internal: { status: 500, detail: "Internal Server Error" },
   unavailable: { status: 503 },

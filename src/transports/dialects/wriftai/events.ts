@@ -6,6 +6,7 @@
 import { Readable } from "node:stream";
 import type { Prediction } from "../../../../gen/auspex/v1/prediction_pb.ts";
 import { AuspexError } from "../../../domain/error.ts";
+import { within } from "../../within.ts";
 import { renderPrediction } from "./render.ts";
 
 /** Half of the 30 s after which common proxies drop a silent connection. */
@@ -57,16 +58,5 @@ async function* frames(
     yield `: interrupted, ${AuspexError.from(error).code}\n\n`;
   } finally {
     await iterator.return?.();
-  }
-}
-
-/** The promise's value, or undefined when it takes longer. */
-async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  const quiet = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => quiet.resolve(undefined), ms);
-  try {
-    return await Promise.race([promise, quiet.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

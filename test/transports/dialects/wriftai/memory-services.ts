@@ -231,12 +231,14 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
     feedback: refusing(),
     trainings: refusing(),
     accounts: refusing(),
+    chatflows: refusing(),
     files: refusing(),
 
     async authenticate(token) {
       if (keys && token !== KEY) throw new AuspexError("unauthenticated", "the key is not known");
       return { name: keys ? "acme" : "local", open: !keys };
     },
+    authenticateAsker: (token) => services.authenticate(token),
     renewToken: async () => {
       throw new AuspexError("unimplemented", "not in memory");
     },

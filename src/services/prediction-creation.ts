@@ -1,0 +1,394 @@
+/**
+ * How predictions come to be: of models and of chatflows, written first or run first (see `runner.ts`). An answer of a
+ * chatflow is always written first: whoever watches or aborts it has to find its row.
+ */
+import type { CreatePredictionRequest } from "../../gen/auspex/v1/prediction_pb.ts";
+import type { Chatflow } from "../domain/chatflow.ts";
+import { AuspexError, invalidArgument } from "../domain/error.ts";
+import type { ImageId, PredictionId } from "../domain/id.ts";
+import type { Image } from "../domain/image.ts";
+import { type ModelRef, type ModelVersion, parseModelRef } from "../domain/model.ts";
+import { EMPTY_PAYLOAD, type Payload } from "../domain/payload.ts";
+import { isTerminal, type Prediction, type WebhookTarget } from "../domain/prediction.ts";
+import { CHATFLOW_OWNER } from "../domain/principal.ts";
+import type { NewDelivery } from "../domain/webhook.ts";
+import { anySignal } from "./any-signal.ts";
+import type { CallContext } from "./call.ts";
+import type { ChatflowAccess } from "./chatflow-access.ts";
+import { durationMs } from "./check.ts";
+import type { AnswerIntake } from "./flow/answer-intake.ts";
+import type { AnswersInFlight } from "./flow/answers-in-flight.ts";
+import { type Asked, askedOfInput } from "./flow/asked.ts";
+import type { Hints } from "./hints.ts";
+import {
+  type AcceptedInput,
+  acceptInput,
+  checkInput,
+  type InputContext,
+  refuseUnreachable,
+  requestHash,
+  resolveInput,
+} from "./input.ts";
+import { webhookFormatName } from "./message.ts";
+import type { ModelDirectory } from "./model-directory.ts";
+import { failure } from "./outcome.ts";
+import { readPrediction } from "./prediction-cancel.ts";
+import { blankPrediction } from "./prediction-draft.ts";
+import { queueFull } from "./queue-full.ts";
+import type { RateLimiter } from "./rate-limit.ts";
+import type { Runner } from "./runner.ts";
+import type { Usage } from "./usage.ts";
+import { type Limits, validate } from "./validation.ts";
+
+export interface CreationOptions {
+  readonly input: InputContext;
+  readonly directory: ModelDirectory;
+  readonly access: ChatflowAccess;
+  readonly intake: AnswerIntake;
+  readonly inFlight: AnswersInFlight;
+  readonly runner: Runner;
+  readonly hints: Hints;
+  readonly rate: RateLimiter;
+  readonly usage: Usage;
+  readonly limits: Limits;
+  /** Microseconds since the epoch. */
+  readonly now: () => number;
+  readonly mintId: () => string;
+  readonly deliveriesFor: (prediction: Prediction) => readonly NewDelivery[];
+  readonly onDeliveries: () => void;
+  readonly onSettled: (prediction: Prediction) => void;
+  /** Throws `unavailable` while the server starts or stops. */
+  readonly refuseUnlessServing: () => void;
+  /** Aborted when what runs has had its time to end: answers those who still wait with what there is. */
+  readonly ending: AbortSignal;
+}
+
+/** An answer that is to be made. */
+export interface NewAnswer {
+  readonly flow: Chatflow;
+  readonly asked: Asked;
+  readonly deadlineMs: number;
+  /** Idempotency key; "" for none. */
+  readonly requestId: string;
+  /** Of the request that it was made with. */
+  readonly requestHash: string;
+}
+
+export interface PredictionCreation {
+  create(request: CreatePredictionRequest, call: CallContext): Promise<Prediction>;
+  /** Durable when it resolves, and begun. Under the flow's principal, whoever asks. */
+  createAnswer(answer: NewAnswer): Promise<Prediction>;
+  /** Waits for the end of a written one, at most `waitMs`; answers it as it then is. */
+  waitFor(prediction: Prediction, waitMs: number, call: CallContext): Promise<Prediction>;
+}
+
+/** What a prediction is to be of, or why that cannot be said where it is to be seen in the prediction. */
+type Target =
+  | { readonly kind: "model"; readonly version: ModelVersion }
+  | { readonly kind: "flow"; readonly flow: Chatflow; readonly asked: Asked }
+  | { readonly kind: "unresolved"; readonly error: AuspexError };
+
+export function createPredictionCreation(options: CreationOptions): PredictionCreation {
+  const { input, directory, access, intake, inFlight, runner, hints, limits, now, deliveriesFor } = options;
+  const { store, egress } = input;
+
+  async function resolve(request: CreatePredictionRequest, call: CallContext): Promise<Target> {
+    try {
+      const ref = parseModelRef(request.model);
+      if (ref?.owner === CHATFLOW_OWNER) return await resolveFlow(request, ref, call);
+      return { kind: "model", version: await directory.resolve(call.principal, request.model) };
+    } catch (error) {
+      if (request.deferResolution && error instanceof AuspexError && error.code !== "invalid_argument")
+        return { kind: "unresolved", error };
+      throw error;
+    }
+  }
+
+  /** The creator's flow, at the version that is asked for, and the question in the input. */
+  async function resolveFlow(
+    request: CreatePredictionRequest,
+    { name, version }: ModelRef,
+    call: CallContext,
+  ): Promise<Target> {
+    const latest = await access.owned(name, call);
+    const definition =
+      version === undefined ? latest.definition : await store.chatflows.definition(latest.id, version);
+    if (!definition) throw new AuspexError("not_found", `chatflow ${name} has no version ${version}`);
+    const flow = { ...latest, definition, version: version ?? latest.version };
+    const asked = intake.accept(
+      flow,
+      (field) => `input.${field}`,
+      (complain) => {
+        for (const [field, given] of Object.entries({ files: request.files, tensors: request.tensors })) {
+          if (Object.keys(given).length > 0)
+            complain(field, "unsupported", "are not for chatflows; files go into input.uploads");
+        }
+        return askedOfInput(request.input ?? {}, complain);
+      },
+    );
+    return { kind: "flow", flow, asked };
+  }
+
+  function refuseOtherTask({ tasks }: CreatePredictionRequest, target: Target): void {
+    if (tasks.length === 0 || target.kind === "unresolved") return;
+    const task = target.kind === "flow" ? "chatflow" : (target.version.manifest?.task ?? "");
+    if (tasks.includes(task)) return;
+    const description = `must include ${task}, which is the model's task`;
+    throw invalidArgument({ field: "tasks", reason: "task", description });
+  }
+
+  function webhookTarget(request: CreatePredictionRequest): WebhookTarget | null {
+    const { webhook } = request;
+    if (!webhook) return null;
+    try {
+      egress.check(webhook.url);
+    } catch (error) {
+      const description = AuspexError.from(error).message;
+      throw invalidArgument({ field: "webhook.url", reason: "not_allowed", description });
+    }
+    return {
+      url: webhook.url,
+      secret: webhook.secret,
+      format: webhookFormatName(webhook.format) ?? "auspex",
+    };
+  }
+
+  function draft(
+    request: CreatePredictionRequest,
+    call: CallContext,
+    target: Target,
+    payload: Payload,
+  ): Prediction {
+    const createdAt = now();
+    const error = target.kind === "unresolved" ? target.error : undefined;
+    const ref = target.kind === "model" ? target.version : parseModelRef(request.model);
+    return {
+      ...blankPrediction(options.mintId() as PredictionId, call.principal.name, createdAt),
+      model: ref ? `${ref.owner}/${ref.name}` : request.model,
+      version: versionOf(target),
+      ...(error && { status: "failed", error: failure(error), endedAt: createdAt }),
+      input: payload,
+      deadlineAt: request.deadline ? createdAt + Math.round(durationMs(request.deadline) * 1000) : null,
+      requestId: request.requestId,
+      requestHash: request.requestId === "" ? "" : requestHash(request),
+      webhook: webhookTarget(request),
+    };
+  }
+
+  /** Stores the picture that came with the request; its row is written with the prediction's. */
+  async function storePicture(prediction: Prediction, { picture }: AcceptedInput): Promise<readonly Image[]> {
+    if (!picture) return [];
+    const blob = await store.blobs.put(picture.bytes);
+    const state = {
+      kind: "ready",
+      blob,
+      mediaType: "",
+      width: 0,
+      height: 0,
+      sizeBytes: picture.bytes.length,
+    } as const;
+    return [
+      {
+        id: picture.imageId,
+        principal: prediction.principal,
+        state,
+        sourceUrl: "",
+        predictionId: prediction.id,
+        createdAt: prediction.createdAt,
+      },
+    ];
+  }
+
+  /** Durable first, then run by whoever claims it. */
+  async function createWritten(prediction: Prediction, images: readonly Image[]): Promise<Prediction> {
+    const deliveries = deliveriesFor(prediction);
+    const result = await store.predictions.insert({ prediction, lease: null, deliveries, images });
+    switch (result.kind) {
+      case "inserted":
+        if (deliveries.length > 0) options.onDeliveries();
+        if (isTerminal(prediction.status)) options.onSettled(prediction);
+        else runner.wake();
+        return prediction;
+      case "duplicate":
+        return repeated(result.existing, prediction.requestHash);
+      case "full":
+        throw queueFull();
+      default:
+        return result satisfies never;
+    }
+  }
+
+  /** What a repeated request id stands for. */
+  function repeated(existing: Prediction, hash: string, requestId = existing.requestId): Prediction {
+    if (existing.requestHash === hash) return existing;
+    throw new AuspexError(
+      "already_exists",
+      `request id ${requestId} was used with another request, for prediction ${existing.id}`,
+    );
+  }
+
+  /** Runs at once and writes one row, at the end or when the wait runs out. */
+  async function createUnwritten(
+    prediction: Prediction,
+    accepted: AcceptedInput,
+    waitMs: number,
+    call: CallContext,
+  ): Promise<Prediction> {
+    // The picture reaches the disk while the model runs.
+    const images = storePicture(prediction, accepted);
+    images.catch(() => {});
+    const run = runner.runUnwritten(prediction, accepted, () => images);
+    const timer = Promise.withResolvers<"elapsed">();
+    const timeout = setTimeout(() => timer.resolve("elapsed"), waitMs);
+    const stop = () => timer.resolve("elapsed");
+    options.ending.addEventListener("abort", stop, { once: true });
+    call.signal.addEventListener("abort", run.abandon, { once: true });
+    try {
+      const first = await Promise.race([run.settled, timer.promise]);
+      if (first !== "elapsed") return first;
+      call.signal.removeEventListener("abort", run.abandon);
+      return (await run.write(await images)) ?? (await run.settled);
+    } finally {
+      clearTimeout(timeout);
+      options.ending.removeEventListener("abort", stop);
+      call.signal.removeEventListener("abort", run.abandon);
+    }
+  }
+
+  async function waitFor(prediction: Prediction, waitMs: number, call: CallContext): Promise<Prediction> {
+    if (waitMs === 0 || isTerminal(prediction.status)) return prediction;
+    const timeout = new AbortController();
+    const timer = setTimeout(() => timeout.abort(), waitMs);
+    const { signal, release } = anySignal(call.signal, timeout.signal, options.ending);
+    const changes = hints.subscribe(prediction.id);
+    try {
+      for (;;) {
+        const current = await readPrediction(store.predictions, prediction.principal, prediction.id);
+        if (isTerminal(current.status) || signal.aborted) return current;
+        await changes.next(signal);
+      }
+    } finally {
+      clearTimeout(timer);
+      release();
+      changes.close();
+    }
+  }
+
+  async function create(request: CreatePredictionRequest, call: CallContext): Promise<Prediction> {
+    validate(request, limits);
+    options.refuseUnlessServing();
+    options.rate.take(call.principal.name);
+    const waitMs = request.wait ? durationMs(request.wait) : 0;
+    if (request.requestId !== "") {
+      // Looked for before the model and the picture are: a retry may come when those are gone.
+      const existing = await store.predictions.getByRequestId(call.principal.name, request.requestId);
+      if (existing) return waitFor(repeated(existing, requestHash(request)), waitMs, call);
+    }
+    const isFlow = parseModelRef(request.model)?.owner === CHATFLOW_OWNER;
+    const accepted = isFlow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
+    const target = await resolve(request, call);
+    refuseOtherTask(request, target);
+    if (accepted) await checkAccepted(request, call, target, accepted);
+    if (call.signal.aborted) throw new AuspexError("canceled", "the caller went away");
+    const prediction = draft(request, call, target, accepted?.payload ?? EMPTY_PAYLOAD);
+    if (target.kind === "flow")
+      return waitFor(await createFlowPrediction(prediction, target.flow, target.asked), waitMs, call);
+    if (!accepted) return counted(prediction, () => createWritten(prediction, []));
+    // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
+    // comes first.
+    const plain =
+      waitMs > 0 && request.requestId === "" && !prediction.webhook && prediction.status === "pending";
+    let waited = false;
+    const created = await counted(prediction, async () => {
+      waited = plain && runner.canRunUnwritten();
+      return waited
+        ? createUnwritten(prediction, accepted, waitMs, call)
+        : createWritten(prediction, await storePicture(prediction, accepted));
+    });
+    return waited ? created : waitFor(created, waitMs, call);
+  }
+
+  /** What can be refused of an input before there is a prediction. */
+  async function checkAccepted(
+    request: CreatePredictionRequest,
+    { principal, signal }: CallContext,
+    target: Target,
+    accepted: AcceptedInput,
+  ): Promise<void> {
+    if (!request.deferResolution) await refuseUnreachable(input, principal.name, accepted);
+    if (!request.validateInput || target.kind !== "model" || !target.version.manifest) return;
+    const resolved = await resolveInput(input, principal.name, accepted, signal);
+    await checkInput(input, target.version.manifest, resolved, signal);
+  }
+
+  async function createFlowPrediction(
+    prediction: Prediction,
+    flow: Chatflow,
+    asked: Asked,
+  ): Promise<Prediction> {
+    return counted(prediction, async () => {
+      let created: Prediction | undefined;
+      inFlight.admit({ predictionId: prediction.id, chatflowId: flow.id, chatId: asked.chatId });
+      try {
+        const { input: json, images } = await intake.store(prediction, flow, asked);
+        created = await createWritten({ ...prediction, input: { json, tensors: {} } }, images);
+        return created;
+      } finally {
+        if (created?.id !== prediction.id) inFlight.release(prediction.id);
+      }
+    });
+  }
+
+  async function createAnswer(answer: NewAnswer): Promise<Prediction> {
+    const { flow, asked, deadlineMs, requestId, requestHash: hash } = answer;
+    const { principal } = flow;
+    options.refuseUnlessServing();
+    options.rate.take(principal);
+    // Whoever may ask must not meet the principal's own request ids, nor those of other flows.
+    const ownRequestId = requestId === "" ? "" : `${CHATFLOW_OWNER}/${flow.id}/${requestId}`;
+    if (ownRequestId !== "") {
+      const existing = await store.predictions.getByRequestId(principal, ownRequestId);
+      if (existing) return repeated(existing, hash, requestId);
+    }
+    const createdAt = now();
+    const prediction: Prediction = {
+      ...blankPrediction(options.mintId() as PredictionId, principal, createdAt),
+      model: `${CHATFLOW_OWNER}/${flow.id}`,
+      version: flow.version,
+      deadlineAt: createdAt + Math.round(deadlineMs * 1000),
+      requestId: ownRequestId,
+      requestHash: requestId === "" ? "" : hash,
+    };
+    return createFlowPrediction(prediction, flow, asked);
+  }
+
+  /** Counts towards the quota what the creation ends with, unless that is no new prediction. */
+  async function counted(
+    { id, principal }: Prediction,
+    creation: () => Promise<Prediction>,
+  ): Promise<Prediction> {
+    const month = await options.usage.take(principal);
+    let created: Prediction | undefined;
+    try {
+      created = await creation();
+      return created;
+    } finally {
+      if (created?.id !== id) options.usage.giveBack(principal, month);
+    }
+  }
+
+  return { create, createAnswer, waitFor };
+}
+
+function versionOf(target: Target): number {
+  switch (target.kind) {
+    case "model":
+      return target.version.version;
+    case "flow":
+      return target.flow.version;
+    case "unresolved":
+      return 0;
+    default:
+      return target satisfies never;
+  }
+}

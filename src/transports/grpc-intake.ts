@@ -1,0 +1,147 @@
+/**
+ * What comes in over gRPC, looked at before grpc-js keeps it: grpc-js holds a whole message before anybody can ask how
+ * long it is or who sends it. A message's length stands in its first five bytes, and by those it is taken or refused.
+ */
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { ServerInterceptingCall, ServerInterceptor } from "@grpc/grpc-js";
+import { AuspexError } from "../domain/error.ts";
+import { type ByteBudget, SMALL_BODY_BYTES } from "./byte-budget.ts";
+import { grpcStatus } from "./grpc-status.ts";
+
+export interface IntakeOptions {
+  readonly budget: ByteBudget;
+  /** Bytes of one message, inflated. */
+  readonly maxBytes: number;
+  /** Rejects for who may not send a large message there. */
+  readonly authenticate: (path: string, authorization: string | undefined) => Promise<unknown>;
+}
+
+export interface Arrival {
+  /**
+   * Answers the call, unless it has been. What is still sent for it is thrown away: to reset the stream would be less
+   * work, but Node's own client never gets another call through on that connection.
+   */
+  refuse(error: AuspexError): void;
+}
+
+export interface Intake {
+  /** Has to be the server's only one: it tells which call of grpc-js belongs to the stream that just came. */
+  readonly interceptor: ServerInterceptor;
+  /**
+   * Counts a call's message towards the budget from its head until the call is over. To be called for each stream
+   * right before grpc-js sees it.
+   */
+  take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Arrival;
+}
+
+/** The one method of ours or the libraries' to which more than one message may be sent. */
+const REFLECTION = /^\/grpc\.reflection\./;
+/** Flag, and the length as 32 bits. */
+const HEAD_BYTES = 5;
+/** Deflate never makes more than 1,032 bytes of one. */
+const INFLATED_PER_BYTE = 1_032;
+
+interface Linked extends Arrival {
+  link(call: Parameters<ServerInterceptor>[1]): void;
+  /** Whether what is sent for it is kept by grpc-js: it has no call for an unknown method. */
+  readonly isTaken: boolean;
+}
+
+export function createIntake(options: IntakeOptions): Intake {
+  let latest: Linked | undefined;
+  return {
+    interceptor(_method, call) {
+      latest?.link(call);
+      latest = undefined;
+      // grpc-js asks for no more than the interface that this is of; a wrapper would cost every call.
+      return call as ServerInterceptingCall;
+    },
+    take(stream, headers) {
+      const arrival = createArrival();
+      latest = arrival;
+      countMessages(stream, headers, arrival, options);
+      return arrival;
+    },
+  };
+}
+
+function createArrival(): Linked {
+  let call: Parameters<ServerInterceptor>[1] | undefined;
+  let refused: AuspexError | undefined;
+  return {
+    get isTaken() {
+      return call !== undefined && refused === undefined;
+    },
+    link(linked) {
+      call = linked;
+      if (refused) call.sendStatus(grpcStatus(refused));
+    },
+    refuse(error) {
+      if (refused) return;
+      refused = error;
+      call?.sendStatus(grpcStatus(error));
+    },
+  };
+}
+
+function countMessages(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  arrival: Linked,
+  { budget, maxBytes, authenticate }: IntakeOptions,
+): void {
+  const path = String(headers[":path"]);
+  const isReflection = REFLECTION.test(path);
+  const max = isReflection ? SMALL_BODY_BYTES : maxBytes;
+  const head = Buffer.alloc(HEAD_BYTES);
+  let headBytes = 0;
+  let bodyBytes = 0;
+  let messages = 0;
+  let share = budget.open();
+  stream.once("close", () => share.close());
+
+  const admit = (length: number, isCompressed: boolean): void => {
+    messages++;
+    if (length > max) {
+      throw new AuspexError(
+        "resource_exhausted",
+        `the message has ${length} bytes; at most ${max} are allowed`,
+      );
+    }
+    if (messages > 1) {
+      if (!isReflection) throw new AuspexError("invalid_argument", `${path} takes one message`);
+      share.close();
+      share = budget.open();
+    }
+    // What it inflates to is known only when it has; until then it is what it may be at most.
+    share.take(isCompressed ? length + Math.min(max, length * INFLATED_PER_BYTE) : length);
+  };
+  const askWhoSends = (): void => {
+    stream.pause();
+    authenticate(path, headers.authorization)
+      .catch((thrown: unknown) => arrival.refuse(AuspexError.from(thrown)))
+      .finally(() => stream.resume());
+  };
+  stream.on("data", (chunk: Buffer) => {
+    for (let at = 0; at < chunk.length && arrival.isTaken; ) {
+      const wanted = bodyBytes > 0 ? bodyBytes : HEAD_BYTES - headBytes;
+      const here = Math.min(wanted, chunk.length - at);
+      if (bodyBytes > 0) {
+        bodyBytes -= here;
+      } else {
+        chunk.copy(head, headBytes, at, at + here);
+        headBytes = (headBytes + here) % HEAD_BYTES;
+        if (here === wanted) {
+          bodyBytes = head.readUInt32BE(1);
+          try {
+            admit(bodyBytes, head[0] === 1);
+            if (bodyBytes > SMALL_BODY_BYTES) askWhoSends();
+          } catch (thrown) {
+            arrival.refuse(AuspexError.from(thrown));
+          }
+        }
+      }
+      at += here;
+    }
+  });
+}

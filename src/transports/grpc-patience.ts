@@ -1,0 +1,66 @@
+/** How long a call over gRPC may take to arrive, and its answer to be taken; grpc-js waits for ever. */
+import { constants, type ServerHttp2Stream } from "node:http2";
+import type { Config } from "../config.ts";
+import { AuspexError } from "../domain/error.ts";
+import type { Arrival } from "./grpc-intake.ts";
+
+export interface Patience {
+  /** Looks after a call from its headers to its end. */
+  watch(stream: ServerHttp2Stream, arrival: Arrival): void;
+  stop(): void;
+}
+
+interface Progress {
+  readonly arrival: Arrival;
+  readonly openedAt: number;
+  /** Whether it was told that its time is over. */
+  isLate: boolean;
+  /** Bytes that wait for the caller, and since when it has taken none of them. */
+  pending: number;
+  since: number;
+}
+
+/** Calls are looked at this often, or twice in the shorter time where that is more often. */
+const CHECK_MS = 2_000;
+
+export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Patience {
+  const calls = new Map<ServerHttp2Stream, Progress>();
+  const check = () => {
+    const now = performance.now();
+    for (const [stream, progress] of calls) {
+      if (!stream.readableEnded && now - progress.openedAt > REQUEST_TIMEOUT) {
+        // Who does not end after the answer either is cut off.
+        if (progress.isLate) cutOff(stream);
+        else
+          progress.arrival.refuse(
+            new AuspexError("deadline_exceeded", "the request took too long to arrive"),
+          );
+        progress.isLate = true;
+        continue;
+      }
+      const pending = stream.writableLength;
+      if (pending === 0 || pending !== progress.pending) {
+        progress.pending = pending;
+        progress.since = now;
+      } else if (now - progress.since > ANSWER_TIMEOUT) {
+        cutOff(stream);
+      }
+    }
+  };
+  const timer = setInterval(check, Math.min(CHECK_MS, REQUEST_TIMEOUT / 2, ANSWER_TIMEOUT / 2));
+  timer.unref();
+  return {
+    watch(stream, arrival) {
+      const now = performance.now();
+      calls.set(stream, { arrival, openedAt: now, isLate: false, pending: 0, since: now });
+      stream.once("close", () => calls.delete(stream));
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+/** gRPC clients make RESOURCE_EXHAUSTED of this; a status of ours would wait behind what is not taken. */
+function cutOff(stream: ServerHttp2Stream): void {
+  stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  stream.destroy();
+}
