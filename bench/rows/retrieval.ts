@@ -9,10 +9,11 @@ import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ChatflowService } from "../../gen/auspex/v1/chatflow_pb.ts";
 import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
-import type { ChatflowDefinition, RetrievalMode } from "../../src/domain/chatflow.ts";
+import type { RetrievalMode, RetrieverDefinition } from "../../src/domain/chatflow.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { clientOf, photograph, startServer, type TestServer } from "../../test/harness.ts";
+import { DEFINITION } from "../../test/store/chatflow-records.ts";
 import { documentationTexts } from "../documentation-texts.ts";
 import type { LoadOrder, LoadResult } from "../load.ts";
 import { type Generator, measure, type Target } from "../rounds.ts";
@@ -44,26 +45,14 @@ interface Entry {
   readonly vector: Float32Array;
 }
 
-const DEFINITION: ChatflowDefinition = {
-  memory: null,
-  retriever: {
-    model: "auspex/minilm",
-    mode: "hybrid",
-    topK: 4,
-    minScore: null,
-    chunkSize: 1000,
-    chunkOverlap: 100,
-    returnSources: true,
-  },
-  picture: null,
-  generator: { kind: "extractive", sentences: 3, noMatch: "" },
-  overridable: [],
-  chatbot: {},
-  public: false,
-  allowedOrigins: [],
-  originRefusal: "",
-  rateLimit: null,
-  followUpPrompts: [],
+const RETRIEVER: RetrieverDefinition = {
+  model: "auspex/minilm",
+  mode: "hybrid",
+  topK: 4,
+  minScore: null,
+  chunkSize: 1000,
+  chunkOverlap: 100,
+  returnSources: true,
 };
 
 // ---- passages ------------------------------------------------------------------------------------------------------
@@ -124,7 +113,8 @@ async function fill(
   progress: BenchContext["progress"],
 ): Promise<void> {
   const of = { principal: "local", createdAt: 1 };
-  const flow = { name: FLOW, version: 1, definition: DEFINITION, keys: [], fromFile: false, updatedAt: 1 };
+  const definition = { ...DEFINITION, memory: null, retriever: RETRIEVER };
+  const flow = { name: FLOW, version: 1, definition, keys: [], fromFile: false, updatedAt: 1 };
   await store.chatflows.create({ id: FLOW, ...of, ...flow });
   const upsert = { id: "upsert", chatflowId: FLOW, ...of };
   await store.upserts.begin(upsert);

@@ -286,6 +286,8 @@ describe("an answer as a stream", () => {
     const { text, headers } = await call(server, `POST /prediction/${flow}`, { raw: form });
     expect(headers.get("content-type")).toBe("text/event-stream");
     const events = eventsOf(text);
+    // A window puts them to its last message, which is the question's until the answer's has begun.
+    expect(events.slice(0, 2).map(({ event }) => event)).toEqual(["start", "sourceDocuments"]);
     expect(events.find(({ event }) => event === "sourceDocuments")?.data).toMatchObject([
       { pageContent: "Zebras graze on grassland.", metadata: { source: "animals.md" } },
     ]);

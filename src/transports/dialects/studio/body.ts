@@ -36,7 +36,8 @@ const LEVELS_AROUND = 2;
 /** RFC 2046 §5.1.1: at most 70 characters, the last one no blank. */
 const FIRST_LINE = /^--([0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?])\r?\n/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
-const BRACE = "{".charCodeAt(0);
+/** In which a body shows what it is. */
+const HEAD_BYTES = 1024;
 
 /** Rejects with `Refused` 400 for what is none of these, 413 for too many parts or values. */
 export async function readFields(request: FastifyRequest, config: Config): Promise<Fields> {
@@ -47,7 +48,7 @@ export async function readFields(request: FastifyRequest, config: Config): Promi
   if (encoding.toLowerCase() !== "identity")
     throw new Refused(415, `Content-Encoding ${encoding} is not supported`);
   if (body.length === 0) return { values: new Map(), files: [] };
-  if (beginsWithBrace(body)) return ofJson(parseJson(decode(body), config));
+  if (beginsWithBrace(body)) return ofJson(parseJson(body, config));
   switch (type.trim()) {
     case "multipart/form-data":
       return ofParts(await readParts(contentType, body));
@@ -63,16 +64,16 @@ export async function readObject(request: FastifyRequest, config: Config): Promi
   return Object.fromEntries((await readFields(request, config)).values);
 }
 
+/** Behind a byte order mark and blanks, of which nobody sends many. */
 function beginsWithBrace(body: Buffer): boolean {
-  let at = body.subarray(0, 3).toString("latin1") === "\xef\xbb\xbf" ? 3 : 0;
-  while (at < body.length && " \t\r\n".includes(String.fromCharCode(body[at] ?? 0))) at++;
-  return body[at] === BRACE;
+  return /^(?:\xef\xbb\xbf)?[ \t\r\n]*\{/.test(body.subarray(0, HEAD_BYTES).toString("latin1"));
 }
 
 /** Throws `Refused` 400. */
-function parseJson(text: string, config: Config, where = "The body"): JsonValue {
-  const tooMany = countJsonValues(Buffer.from(text)) > config.MAX_JSON_VALUES;
+function parseJson(bytes: Buffer, config: Config, where = "The body"): JsonValue {
+  const tooMany = countJsonValues(bytes) > config.MAX_JSON_VALUES;
   if (tooMany) throw new Refused(413, `${where} has more than ${config.MAX_JSON_VALUES} values`);
+  const text = decode(bytes, where);
   let value: JsonValue;
   try {
     value = JSON.parse(text);
@@ -168,7 +169,7 @@ export function isObject(value: JsonValue | undefined): value is JsonObject {
 /** A form's fields hold JSON as text: parsed where it is an object's or a list's, else left as it is. */
 export function ofText(name: string, value: JsonValue | undefined, config: Config): JsonValue | undefined {
   if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
-  return parseJson(value, config, name);
+  return parseJson(Buffer.from(value), config, name);
 }
 
 export function defaultName(index: number): string {

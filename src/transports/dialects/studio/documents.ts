@@ -18,7 +18,7 @@ import { type FormFile, readFields } from "./body.ts";
 import { type Answer, type Exchange, json, type Route } from "./door.ts";
 import { Refused, withFlow } from "./errors.ts";
 import { present, renderDate, renderUpsert } from "./render.ts";
-import { collect, dateOf, isDescending, pathPart, queryOf } from "./request.ts";
+import { collect, isDescending, pathPart, periodOf, queryOf } from "./request.ts";
 import { readUpsert } from "./upsert.ts";
 
 export const DOCUMENT_ROUTES: readonly Route[] = [
@@ -59,13 +59,7 @@ function failure(thrown: unknown): unknown {
 
 async function listUpserts({ services, request, call }: Exchange): Promise<Answer> {
   const [query, chatflowId] = [queryOf(request), pathPart(request, "id")];
-  const [startTime, endTime] = [dateOf(query, "startDate"), dateOf(query, "endDate")];
-  const filter = {
-    chatflowId,
-    ...(startTime && { startTime }),
-    ...(endTime && { endTime }),
-    descending: isDescending(query),
-  };
+  const filter = { chatflowId, ...periodOf(query), descending: isDescending(query) };
   const upserts = await withFlow(chatflowId, () =>
     collect(query, async (pageToken) => {
       const message = create(ListUpsertsRequestSchema, { ...filter, pageSize: PAGE_SIZE, pageToken });
@@ -106,7 +100,10 @@ async function attach({ services, config, request, call }: Exchange): Promise<An
   const answer = await withFlow(chatflowId, () => services.chatflows.createAttachments(message, call));
   return json(
     create(CreateAttachmentsResponseSchema, answer).attachments.map(({ name, mediaType, size, content }) => ({
-      ...{ name, mimeType: mediaType, size: Number(size), content },
+      name,
+      mimeType: mediaType,
+      size: Number(size),
+      content,
     })),
   );
 }

@@ -29,9 +29,11 @@ export async function* frames(
   quietMs: number = HEARTBEAT_MS,
 ): AsyncGenerator<string> {
   let said = false;
+  /** Found before anything was said: clients put them to the message that `start` begins. */
+  let sources = "";
   /** The first piece is told twice: clients begin a message with it, and then collect tokens. */
   const say = (piece: string): string => {
-    const begin = said ? "" : frame("start", piece);
+    const begin = said ? "" : frame("start", piece) + sources;
     said = true;
     return begin + frame("token", piece);
   };
@@ -47,7 +49,8 @@ export async function* frames(
       const { event } = result.value;
       if (event.case === "token") yield say(event.value);
       if (event.case === "sources") {
-        yield frame("sourceDocuments", event.value.passages.map(renderPassage));
+        sources = frame("sourceDocuments", event.value.passages.map(renderPassage));
+        if (said) yield sources;
       }
       if (event.case === "answer") {
         // What has no pieces is told in one.

@@ -23,7 +23,7 @@ import { type Answer, type Exchange, json, type Route } from "./door.ts";
 import { Refused, withFlow } from "./errors.ts";
 import { textField } from "./question.ts";
 import { present, renderLead, renderMessage, renderRating } from "./render.ts";
-import { collect, dateOf, isDescending, pathPart, queryOf, wordsOf } from "./request.ts";
+import { collect, isDescending, pathPart, periodOf, queryOf, wordsOf } from "./request.ts";
 
 export const MESSAGE_ROUTES: readonly Route[] = [
   { method: "GET", path: "/chatmessage/:id", audience: "principal", handle: listMessages },
@@ -40,20 +40,18 @@ const PAGE_SIZE = 1000;
 
 async function listMessages({ services, request, call }: Exchange): Promise<Answer> {
   const [query, chatflowId] = [queryOf(request), pathPart(request, "id")];
-  const filter = readFilter(query);
-  const descending = isDescending(query);
+  const { filter, external } = readFilter(query);
+  const wanted = { chatflowId, filter, descending: isDescending(query), pageSize: PAGE_SIZE };
   const messages = await withFlow(chatflowId, () =>
     collect(query, async (pageToken) => {
-      const message = create(ListMessagesRequestSchema, {
-        ...{ chatflowId, filter: filter.filter, descending, pageSize: PAGE_SIZE, pageToken },
-      });
+      const message = create(ListMessagesRequestSchema, { ...wanted, pageToken });
       const answer = create(ListMessagesResponseSchema, await services.chatflows.listMessages(message, call));
       return { items: answer.messages, nextPageToken: answer.nextPageToken };
     }),
   );
   const withFeedback = query.get("feedback") === "true";
   // Nothing is asked from within the product itself here.
-  return json(filter.external ? messages.map((message) => renderMessage(message, withFeedback)) : []);
+  return json(external ? messages.map((message) => renderMessage(message, withFeedback)) : []);
 }
 
 async function deleteMessages({ services, request, call }: Exchange): Promise<Answer> {
@@ -72,15 +70,13 @@ const NO_MESSAGE = "00000000-0000-0000-0000-000000000000";
 /** Throws `Refused` 400. */
 function readFilter(query: URLSearchParams): { readonly filter: MessageFilter; readonly external: boolean } {
   const text = (name: string) => query.get(name) ?? "";
-  const [startTime, endTime] = [dateOf(query, "startDate"), dateOf(query, "endDate")];
   const types = wordsOf(query, "chatType");
   const filter = create(MessageFilterSchema, {
     chatId: text("chatId"),
     sessionId: text("sessionId"),
     messageId: text("messageId"),
     memoryType: text("memoryType"),
-    ...(startTime && { startTime }),
-    ...(endTime && { endTime }),
+    ...periodOf(query),
     ratings: wordsOf(query, "feedbackType").map((word) => ratingOf("feedbackType", word)),
   });
   return { filter, external: types.length === 0 || types.includes("EXTERNAL") };
@@ -125,11 +121,10 @@ async function changeRating({ services, config, request, call }: Exchange): Prom
 
 async function listRatings({ services, request, call }: Exchange): Promise<Answer> {
   const [query, chatflowId] = [queryOf(request), pathPart(request, "id")];
-  const [startTime, endTime] = [dateOf(query, "startDate"), dateOf(query, "endDate")];
   const filter = {
-    ...{ chatflowId, chatId: query.get("chatId") ?? "" },
-    ...(startTime && { startTime }),
-    ...(endTime && { endTime }),
+    chatflowId,
+    chatId: query.get("chatId") ?? "",
+    ...periodOf(query),
     descending: isDescending(query, query.has("sortOrder") ? "sortOrder" : "order"),
   };
   const ratings = await withFlow(chatflowId, () =>
@@ -147,7 +142,11 @@ async function createLead({ services, config, request, call }: Exchange): Promis
   const text = (name: string) => textField(values, name) ?? "";
   const chatflowId = text("chatflowid");
   const message = create(CreateLeadRequestSchema, {
-    ...{ chatflowId, chatId: text("chatId"), name: text("name"), email: text("email"), phone: text("phone") },
+    chatflowId,
+    chatId: text("chatId"),
+    name: text("name"),
+    email: text("email"),
+    phone: text("phone"),
   });
   const answer = await withFlow(chatflowId, () => services.chatflows.createLead(message, call));
   return json(renderLead(present(create(CreateLeadResponseSchema, answer).lead)));

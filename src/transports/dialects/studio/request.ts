@@ -18,8 +18,14 @@ export function isDescending(query: URLSearchParams, name = "order"): boolean {
   return order.toLowerCase() === "desc";
 }
 
+/** `startDate` and `endDate`, as far as they are given. Throws `Refused` 400. */
+export function periodOf(query: URLSearchParams): { startTime?: Timestamp; endTime?: Timestamp } {
+  const [startTime, endTime] = [dateOf(query, "startDate"), dateOf(query, "endDate")];
+  return { ...(startTime && { startTime }), ...(endTime && { endTime }) };
+}
+
 /** undefined for none. Throws `Refused` 400. */
-export function dateOf(query: URLSearchParams, name: string): Timestamp | undefined {
+function dateOf(query: URLSearchParams, name: string): Timestamp | undefined {
   const text = query.get(name);
   if (!text) return undefined;
   const date = new Date(text);

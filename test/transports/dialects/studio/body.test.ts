@@ -80,6 +80,12 @@ it.each([
   }
 });
 
+it("looks for the brace in the first KiB, however much is sent", async () => {
+  const body = (blanks: number) => `${" ".repeat(blanks)}{"question":"ä"}`;
+  expect((await fieldsOf("text/plain", body(1023))).values).toEqual({ question: "ä" });
+  await expect(fieldsOf("text/plain", body(1024))).rejects.toThrow("must be a JSON object");
+});
+
 it("knows files by the name files alone, and their types as far as the sender does", async () => {
   const body = form(
     "b",

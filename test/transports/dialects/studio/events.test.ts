@@ -38,13 +38,13 @@ const METADATA =
 const END = 'message:\ndata:{"event":"end","data":"[DONE]"}\n\n';
 
 describe("frames", () => {
-  it("start with the first piece, then pieces, sources, metadata and the end", async () => {
+  it("start with the first piece, then sources, pieces, metadata and the end", async () => {
     const sources: Event = {
       event: { case: "sources", value: { passages: [{ text: "t", metadata: { source: "a.md" } }] } },
     };
     expect(await written(stream(sources, token("Ze"), token('b"\n'), answer()))).toBe(
-      'message:\ndata:{"event":"sourceDocuments","data":[{"pageContent":"t","metadata":{"source":"a.md"}}]}\n\n' +
-        'message:\ndata:{"event":"start","data":"Ze"}\n\n' +
+      'message:\ndata:{"event":"start","data":"Ze"}\n\n' +
+        'message:\ndata:{"event":"sourceDocuments","data":[{"pageContent":"t","metadata":{"source":"a.md"}}]}\n\n' +
         'message:\ndata:{"event":"token","data":"Ze"}\n\n' +
         'message:\ndata:{"event":"token","data":"b\\"\\n"}\n\n' +
         METADATA +
