@@ -31,7 +31,11 @@ async function counts(server: TestServer): Promise<Counts> {
 
 function targetOf(name: string, server: TestServer): Target {
   const address = new URL(server.grpcUrl).host;
-  const load = { address, path: CREATE_PATH, request: mlpRequest(), expect: "succeeded prediction" } as const;
+  const load = {
+    to: { kind: "grpc", address, path: CREATE_PATH },
+    request: mlpRequest(),
+    expect: "succeeded prediction",
+  } as const;
   return { name, pid: server.process.pid ?? 0, load };
 }
 

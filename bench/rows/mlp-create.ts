@@ -86,7 +86,11 @@ async function run(context: BenchContext): Promise<RowResult> {
     // Asked to stop before it is made to, so that a profiler in it writes its findings (bench/README.md).
     cleanUp.defer(async () => void (await server.terminate()));
     const address = new URL(server.grpcUrl).host;
-    const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+    const load = {
+      to: { kind: "grpc", address, path: CREATE_PATH },
+      request,
+      expect: "succeeded prediction",
+    } as const;
     answerBytes = await probe(generator, load);
     targets.push({ name, pid: server.process.pid ?? 0, load });
   }
@@ -95,7 +99,7 @@ async function run(context: BenchContext): Promise<RowResult> {
   const floor: Target = {
     name: "bare grpc-js echo",
     pid: echo.pid,
-    load: { address: echo.address, path: ECHO_PATH, request, expect: "bytes" },
+    load: { to: { kind: "grpc", address: echo.address, path: ECHO_PATH }, request, expect: "bytes" },
   };
   const tables: Table[] = [];
   const goals: Goal[] = [];

@@ -85,7 +85,11 @@ async function run(context: BenchContext): Promise<RowResult> {
     cleanUp.use(server);
     cleanUp.defer(async () => void (await server.terminate()));
     const address = new URL(server.grpcUrl).host;
-    const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+    const load = {
+      to: { kind: "grpc", address, path: CREATE_PATH },
+      request,
+      expect: "succeeded prediction",
+    } as const;
     targets.push({ name, pid: server.process.pid ?? 0, load });
   }
   const measurements = await measure(generator, [...floor.targets, ...targets], {

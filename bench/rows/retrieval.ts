@@ -228,7 +228,11 @@ function besideTargets(
     }),
   );
   const address = new URL(server.grpcUrl).host;
-  const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+  const load = {
+    to: { kind: "grpc", address, path: CREATE_PATH },
+    request,
+    expect: "succeeded prediction",
+  } as const;
   const pid = server.process.pid ?? 0;
   const beside: Target = {
     name: `beside ${QUESTIONS_PER_SECOND} questions a second`,

@@ -103,7 +103,11 @@ async function run({ generator, seconds, rounds, progress }: BenchContext): Prom
     create(CreatePredictionRequestSchema, { model: MODEL, files: { image }, wait: { seconds: 60n } }),
   );
   const address = new URL(server.grpcUrl).host;
-  const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+  const load = {
+    to: { kind: "grpc", address, path: CREATE_PATH },
+    request,
+    expect: "succeeded prediction",
+  } as const;
   const pid = server.process.pid ?? 0;
 
   const loaded = (seconds * rounds + WARM_UP_SECONDS) * IN_FLIGHT.length;

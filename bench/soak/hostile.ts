@@ -159,8 +159,7 @@ export async function soakHostile(minutes: number, progress: (text: string) => v
   });
   try {
     const order: LoadOrder = {
-      address: new URL(server.grpcUrl).host,
-      path: CREATE_PATH,
+      to: { kind: "grpc", address: new URL(server.grpcUrl).host, path: CREATE_PATH },
       request: mlpRequest(),
       expect: "succeeded prediction",
       inFlight: IN_FLIGHT,

@@ -120,7 +120,11 @@ async function classify(server: TestServer, generator: Generator, seconds: numbe
     create(CreatePredictionRequestSchema, { model: MODEL, files: { image }, wait: { seconds: 60n } }),
   );
   const address = new URL(server.grpcUrl).host;
-  const load = { address, path: CREATE_PATH, request, expect: "succeeded prediction" } as const;
+  const load = {
+    to: { kind: "grpc", address, path: CREATE_PATH },
+    request,
+    expect: "succeeded prediction",
+  } as const;
   return (await generator.run({ ...load, inFlight: IN_FLIGHT, seconds })).requests;
 }
 
