@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
+import { asyncCreate } from "./rows/async-create.ts";
 import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { photographs } from "./rows/photographs.ts";
@@ -13,7 +14,16 @@ import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training, retrieval];
+const ROWS: readonly Row[] = [
+  mlpCreate,
+  asyncCreate,
+  runtimes,
+  photographs,
+  pictures,
+  batching,
+  training,
+  retrieval,
+];
 
 const HELP = `npm run bench -- [options]
 

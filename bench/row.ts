@@ -14,11 +14,11 @@ export interface BenchContext {
   progress(text: string): void;
 }
 
-export interface Goal {
-  readonly what: string;
-  readonly value: number;
-  readonly atLeast: number;
-}
+/** A figure and its bound; which of the two bounds it has tells them apart. */
+export type Goal = { readonly what: string; readonly value: number } & (
+  | { readonly atLeast: number }
+  | { readonly atMost: number }
+);
 
 export interface Table {
   readonly title: string;

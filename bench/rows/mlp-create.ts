@@ -3,18 +3,13 @@
  * `wait`, typed tensors in and out, every prediction committed with synchronous=FULL before it is answered; against a
  * bare grpc-js echo of as many bytes each way.
  */
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
-import { startServer } from "../../test/harness.ts";
-import { writeMlp } from "../../test/models/mlp.ts";
 import { ECHO_PATH } from "../echo-server.ts";
+import { startFloor } from "../floor.ts";
 import type { LoadOrder } from "../load.ts";
+import { mlpServers } from "../mlp-server.ts";
 import { type Generator, measure, type Target } from "../rounds.ts";
 import type { BenchContext, Goal, Row, RowResult, Table } from "../row.ts";
 
@@ -24,28 +19,15 @@ const FLOATS = 64;
 const WARM_UP_SECONDS = 2;
 export const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
 
-/** One row for `bench/mlp`. */
-export function mlpRequest(): Uint8Array {
+/** One row for `bench/mlp`, answered when it is finished or, without `wait`, when it is durable. */
+export function mlpRequest({ wait = true } = {}): Uint8Array {
   const input = Float32Array.from({ length: FLOATS }, (_, i) => Math.sin(i));
   const request = create(CreatePredictionRequestSchema, {
     model: "bench/mlp",
     tensors: { x: { dtype: DataType.FLOAT32, shape: [1, FLOATS], data: new Uint8Array(input.buffer) } },
-    wait: { seconds: 10n },
+    ...(wait && { wait: { seconds: 10n } }),
   });
   return toBinary(CreatePredictionRequestSchema, request);
-}
-
-async function startEcho(bytes: number) {
-  const child = fork(join(import.meta.dirname, "..", "echo-server.ts"), [String(bytes)]);
-  const [{ port }] = (await once(child, "message")) as [{ port: number }];
-  return {
-    address: `127.0.0.1:${port}`,
-    pid: child.pid ?? 0,
-    async [Symbol.asyncDispose]() {
-      child.disconnect();
-      await once(child, "exit");
-    },
-  };
 }
 
 interface Variant {
@@ -72,19 +54,13 @@ async function probe(generator: Generator, load: Omit<LoadOrder, "inFlight" | "s
 
 async function run(context: BenchContext): Promise<RowResult> {
   const { generator, inFlight, workers, seconds, rounds, progress } = context;
-  await using cleanUp = new AsyncDisposableStack();
-  const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
-  cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
-  await writeMlp(join(modelsDir, "bench", "mlp", "1"));
+  await using servers = await mlpServers();
   const request = mlpRequest();
   const targets: Target[] = [];
   let answerBytes = 0;
   for (const { name, settings } of variants(workers)) {
     progress(`starting: ${name}`);
-    const server = await startServer({ settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", ...settings } });
-    cleanUp.use(server);
-    // Asked to stop before it is made to, so that a profiler in it writes its findings (bench/README.md).
-    cleanUp.defer(async () => void (await server.terminate()));
+    const server = await servers.start(settings);
     const address = new URL(server.grpcUrl).host;
     const load = {
       to: { kind: "grpc", address, path: CREATE_PATH },
@@ -94,8 +70,7 @@ async function run(context: BenchContext): Promise<RowResult> {
     answerBytes = await probe(generator, load);
     targets.push({ name, pid: server.process.pid ?? 0, load });
   }
-  const echo = await startEcho(answerBytes);
-  cleanUp.use(echo);
+  await using echo = await startFloor("echo-server.ts", [String(answerBytes)]);
   const floor: Target = {
     name: "bare grpc-js echo",
     pid: echo.pid,

@@ -1,0 +1,29 @@
+/** Real servers with the benches' MLP in their models folder. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startServer, type TestServer } from "../test/harness.ts";
+import { writeMlp } from "../test/models/mlp.ts";
+
+export interface MlpServers extends AsyncDisposable {
+  start(settings: Readonly<Record<string, string>>): Promise<TestServer>;
+}
+
+/** `bench/mlp`, 64-128-128-10, in a folder that all of them serve and that goes with them. */
+export async function mlpServers(): Promise<MlpServers> {
+  await using cleanUp = new AsyncDisposableStack();
+  const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
+  cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
+  await writeMlp(join(modelsDir, "bench", "mlp", "1"));
+  const owned = cleanUp.move();
+  return {
+    async start(settings) {
+      const server = await startServer({ settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", ...settings } });
+      owned.use(server);
+      // Asked to stop before it is made to, so that a profiler in it writes its findings (bench/README.md).
+      owned.defer(async () => void (await server.terminate()));
+      return server;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
