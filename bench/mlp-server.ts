@@ -6,6 +6,8 @@ import { startServer, type TestServer } from "../test/harness.ts";
 import { writeMlp } from "../test/models/mlp.ts";
 
 export interface MlpServers extends AsyncDisposable {
+  /** Of the model's one version. */
+  readonly folder: string;
   start(settings: Readonly<Record<string, string>>): Promise<TestServer>;
 }
 
@@ -14,9 +16,11 @@ export async function mlpServers(): Promise<MlpServers> {
   await using cleanUp = new AsyncDisposableStack();
   const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
   cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
-  await writeMlp(join(modelsDir, "bench", "mlp", "1"));
+  const folder = join(modelsDir, "bench", "mlp", "1");
+  await writeMlp(folder);
   const owned = cleanUp.move();
   return {
+    folder,
     async start(settings) {
       const server = await startServer({ settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", ...settings } });
       owned.use(server);
