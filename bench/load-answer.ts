@@ -5,10 +5,14 @@ import { CreatePredictionResponseSchema, PredictionStatus } from "../gen/auspex/
 export type Expectation =
   /** Any. */
   | "bytes"
-  /** A `CreatePredictionResponse` in protobuf, of a prediction that succeeded. */
+  /** A `CreatePredictionResponse` or `GetPredictionResponse` in protobuf, of a prediction that succeeded. */
   | "succeeded prediction"
   /** The same, of a prediction that has not failed: pending, started or succeeded. */
   | "accepted prediction"
+  /** The same in protobuf's JSON. */
+  | "succeeded prediction in JSON"
+  /** The same as the one message of a gRPC-Web answer. */
+  | "succeeded prediction in gRPC-Web"
   /** A JSON object whose `status` is `succeeded`. */
   | "succeeded JSON";
 
@@ -25,22 +29,72 @@ export function checkAnswer(expect: Expectation, response: Uint8Array): boolean 
     case "bytes":
       return false;
     case "accepted prediction":
-    case "succeeded prediction": {
-      const { prediction } = fromBinary(CreatePredictionResponseSchema, response);
-      const accepted = expect === "accepted prediction" ? ACCEPTED : SUCCEEDED;
-      if (!accepted.has(prediction?.status)) {
-        const why = prediction?.error?.message ?? `its status is ${prediction?.status}`;
-        throw new Error(`a prediction did not succeed: ${why}`);
-      }
+      checkPrediction(response, ACCEPTED);
       return true;
-    }
-    case "succeeded JSON": {
-      const text = new TextDecoder().decode(response);
-      const { status } = JSON.parse(text);
-      if (status !== "succeeded") throw new Error(`a prediction did not succeed: ${text}`);
+    case "succeeded prediction":
+      checkPrediction(response, SUCCEEDED);
       return true;
-    }
+    case "succeeded prediction in gRPC-Web":
+      checkPrediction(unwrap(response), SUCCEEDED);
+      return true;
+    case "succeeded prediction in JSON":
+      checkJson(response, (answer) => answer.prediction?.status, "PREDICTION_STATUS_SUCCEEDED");
+      return true;
+    case "succeeded JSON":
+      checkJson(response, (answer) => answer.status, "succeeded");
+      return true;
     default:
       return expect satisfies never;
   }
+}
+
+function checkPrediction(response: Uint8Array, accepted: ReadonlySet<PredictionStatus | undefined>): void {
+  const { prediction } = fromBinary(CreatePredictionResponseSchema, response);
+  if (accepted.has(prediction?.status)) return;
+  const why = prediction?.error?.message ?? `its status is ${prediction?.status}`;
+  throw new Error(`a prediction did not succeed: ${why}`);
+}
+
+interface Statuses {
+  readonly status?: string;
+  readonly prediction?: { readonly status?: string };
+}
+
+function checkJson(
+  response: Uint8Array,
+  status: (answer: Statuses) => string | undefined,
+  good: string,
+): void {
+  const text = new TextDecoder().decode(response);
+  if (status(JSON.parse(text)) !== good) throw new Error(`a prediction did not succeed: ${text}`);
+}
+
+/** Before a gRPC-Web message: its flags and its length. */
+const ENVELOPE_BYTES = 5;
+const TRAILERS = 0x80;
+
+export function envelope(message: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ENVELOPE_BYTES + message.length);
+  new DataView(bytes.buffer).setUint32(1, message.length);
+  bytes.set(message, ENVELOPE_BYTES);
+  return bytes;
+}
+
+/** The one message of a gRPC-Web body whose trailers say that all went well. */
+export function unwrap(body: Uint8Array): Uint8Array {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  let message: Uint8Array | undefined;
+  for (let at = 0; at + ENVELOPE_BYTES <= body.length; ) {
+    const begins = at + ENVELOPE_BYTES;
+    const ends = begins + view.getUint32(at + 1);
+    const content = body.subarray(begins, ends);
+    if (view.getUint8(at) === 0) message = content;
+    else if (view.getUint8(at) === TRAILERS) {
+      const trailers = new TextDecoder().decode(content);
+      if (message && /^grpc-status: *0\r?$/im.test(trailers)) return message;
+      throw new Error(`a gRPC-Web call failed: ${trailers}`);
+    }
+    at = ends;
+  }
+  throw new Error("a gRPC-Web answer without trailers");
 }

@@ -7,6 +7,8 @@ import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { asyncCreate } from "./rows/async-create.ts";
 import { batching } from "./rows/batching.ts";
+import { doors } from "./rows/doors.ts";
+import { echo } from "./rows/echo.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
@@ -15,6 +17,8 @@ import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
 
 const ROWS: readonly Row[] = [
+  echo,
+  doors,
   mlpCreate,
   asyncCreate,
   runtimes,

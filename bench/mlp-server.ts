@@ -11,13 +11,21 @@ export interface MlpServers extends AsyncDisposable {
   start(settings: Readonly<Record<string, string>>): Promise<TestServer>;
 }
 
-/** `bench/mlp`, 64-128-128-10, in a folder that all of them serve and that goes with them. */
-export async function mlpServers(): Promise<MlpServers> {
+/** One more model of theirs, `bench/<name>`. */
+interface Mlp {
+  readonly name: string;
+  /** From input to output. */
+  readonly sizes: readonly number[];
+}
+
+/** `bench/mlp`, 64-128-128-10, and others, in a folder that all servers share and that goes with them. */
+export async function mlpServers(others: readonly Mlp[] = []): Promise<MlpServers> {
   await using cleanUp = new AsyncDisposableStack();
   const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
   cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
   const folder = join(modelsDir, "bench", "mlp", "1");
   await writeMlp(folder);
+  for (const { name, sizes } of others) await writeMlp(join(modelsDir, "bench", name, "1"), { sizes });
   const owned = cleanUp.move();
   return {
     folder,

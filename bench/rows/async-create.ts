@@ -6,9 +6,8 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { TestServer } from "../../test/harness.ts";
-import { ECHO_PATH } from "../echo-server.ts";
+import { bareGrpc } from "../bare.ts";
 import { finishedOf } from "../finished.ts";
-import { startFloor } from "../floor.ts";
 import { graphileWorker } from "../job-queues/graphile-worker.ts";
 import { installJobQueues } from "../job-queues/install.ts";
 import { pgBoss } from "../job-queues/pg-boss.ts";
@@ -112,16 +111,11 @@ async function run(context: BenchContext): Promise<RowResult> {
   const missing = await installJobQueues();
   await using queues = missing === undefined ? await startJobQueues(JOB_QUEUES, servers.folder) : undefined;
   const request = mlpRequest({ wait: false });
-  await using echo = await startFloor("echo-server.ts", [String(answerBytes)]);
-  const floor: Target = {
-    name: "bare grpc-js echo",
-    pid: echo.pid,
-    load: { to: { kind: "grpc", address: echo.address, path: ECHO_PATH }, request, expect: "bytes" },
-  };
+  await using echo = await bareGrpc(answerBytes, request);
   const tables: Table[] = [];
   const goals: Goal[] = [];
   for (const count of inFlight) {
-    const measurements = await measure(generator, [floor, ...targets, ...(queues?.targets ?? [])], {
+    const measurements = await measure(generator, [echo.target, ...targets, ...(queues?.targets ?? [])], {
       inFlight: count,
       seconds,
       rounds,

@@ -6,8 +6,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
-import { ECHO_PATH } from "../echo-server.ts";
-import { startFloor } from "../floor.ts";
+import { bareGrpc } from "../bare.ts";
 import type { LoadOrder } from "../load.ts";
 import { mlpServers } from "../mlp-server.ts";
 import { type Generator, measure, type Target } from "../rounds.ts";
@@ -70,16 +69,11 @@ async function run(context: BenchContext): Promise<RowResult> {
     answerBytes = await probe(generator, load);
     targets.push({ name, pid: server.process.pid ?? 0, load });
   }
-  await using echo = await startFloor("echo-server.ts", [String(answerBytes)]);
-  const floor: Target = {
-    name: "bare grpc-js echo",
-    pid: echo.pid,
-    load: { to: { kind: "grpc", address: echo.address, path: ECHO_PATH }, request, expect: "bytes" },
-  };
+  await using echo = await bareGrpc(answerBytes, request);
   const tables: Table[] = [];
   const goals: Goal[] = [];
   for (const count of inFlight) {
-    const measurements = await measure(generator, [floor, ...targets], {
+    const measurements = await measure(generator, [echo.target, ...targets], {
       inFlight: count,
       seconds,
       rounds,
