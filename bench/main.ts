@@ -35,10 +35,10 @@ Runs the rows below against their floors, on this machine and over loopback alon
 Exits with 1 when a goal is missed.
 
   --only <row,…>       these rows only
-  --in-flight <n,…>    calls in flight, a table for each (default 64)
+  --in-flight <n,…>    calls in flight, a table for each, for rows that take any (mlp-create, async-create)
   --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
   --seconds <n>        length of one round (default 2)
-  --rounds <n>         rounds per target, taken in turn (default 5)
+  --rounds <n>         rounds per target, taken in turn (default 3)
   --json <file>        writes the figures there too
   --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
                        callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
@@ -83,22 +83,22 @@ function readOptions(argv: readonly string[]) {
     args: [...argv],
     options: {
       only: { type: "string" },
-      "in-flight": { type: "string", default: "64" },
+      "in-flight": { type: "string" },
       workers: { type: "string", default: "1" },
       seconds: { type: "string", default: "2" },
-      rounds: { type: "string", default: "5" },
+      rounds: { type: "string", default: "3" },
       json: { type: "string" },
       soak: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
   const [seconds = 2] = numbers("seconds", values.seconds, 600);
-  const [rounds = 5] = wholes("rounds", values.rounds, 1000);
+  const [rounds = 3] = wholes("rounds", values.rounds, 1000);
   return {
     help: values.help,
     soak: values.soak,
     rows: pickRows(values.only),
-    inFlight: wholes("in-flight", values["in-flight"], 4096),
+    inFlight: values["in-flight"] === undefined ? undefined : wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
     seconds,
     rounds,

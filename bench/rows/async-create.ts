@@ -95,7 +95,7 @@ function goalsOf([, ours, ...others]: readonly Measurement[]): readonly Goal[] {
 }
 
 async function run(context: BenchContext): Promise<RowResult> {
-  const { generator, inFlight, workers, seconds, rounds, progress } = context;
+  const { generator, inFlight = [IN_FLIGHT], workers, seconds, rounds, progress } = context;
   await using servers = await mlpServers();
   const targets: Target[] = [];
   let answerBytes = 0;
