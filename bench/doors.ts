@@ -1,7 +1,7 @@
 /** One unary call through each of a server's RPC doors: the same message, wrapped as its protocol wants it. */
 import type { TestServer } from "../test/harness.ts";
+import { envelope } from "./grpc-web.ts";
 import type { LoadOrder } from "./load.ts";
-import { envelope } from "./load-answer.ts";
 
 export type Load = Omit<LoadOrder, "seconds" | "inFlight">;
 
