@@ -35,11 +35,8 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
   const method = methodName(binding);
   return async (call, callback) => {
     const abort = new AbortController();
-    let finished = false;
-    // Also emitted after the answer, where aborting would only cost.
-    call.on("cancelled", () => {
-      if (!finished) abort.abort(CALLER_GONE);
-    });
+    const onCancelled = () => abort.abort(CALLER_GONE);
+    call.once("cancelled", onCancelled);
     try {
       const context = {
         principal: await principalOf(call, binding, deps),
@@ -55,7 +52,8 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
     } catch (thrown) {
       callback(grpcStatus(refusal(thrown, { method, signal: abort.signal, log: deps.log })));
     } finally {
-      finished = true;
+      // Also emitted after the answer, where aborting would only cost.
+      call.off("cancelled", onCancelled);
     }
   };
 }
