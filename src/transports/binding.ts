@@ -15,7 +15,12 @@ import { AuspexError } from "../domain/error.ts";
 import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext, Operations } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
-import { SMALL_BODY_BYTES } from "./byte-budget.ts";
+
+/**
+ * Bytes of a body that nobody vouches for: a token is 8 KiB at most, a rating's comment 16 KiB. As long as those that the
+ * budget keeps a part of its own for: sent slowly, others would take the room of callers who may send more.
+ */
+export const UNVOUCHED_BODY_MAX = 64 * 1024;
 
 /** What an operation answers before it is made a message of the method's output type. */
 export type Answer = MessageInitShape<DescMessage>;
@@ -78,17 +83,14 @@ export function isSmall(method: DescMethod): boolean {
   return SMALL.has(method);
 }
 
-/**
- * Bytes, unpacked, of a message that the caller may send to the method. What nobody vouches for is no larger than the
- * bodies that the budget keeps a part of its own for: sent slowly, others would take the room of those who may.
- */
+/** Bytes, unpacked, of a message that the caller may send to the method. */
 export function mostBytes(
   method: DescMethod,
   caller: Principal,
   { MAX_BODY_BYTES }: Pick<Config, "MAX_BODY_BYTES">,
 ): number {
   const isAnybodys = isPublic(method) || isSmall(method) || caller.name === NOBODY.name;
-  return isAnybodys ? Math.min(SMALL_BODY_BYTES, MAX_BODY_BYTES) : MAX_BODY_BYTES;
+  return isAnybodys ? Math.min(UNVOUCHED_BODY_MAX, MAX_BODY_BYTES) : MAX_BODY_BYTES;
 }
 
 /** @throws AuspexError `resource_exhausted` for a message of more than `mostBytes` */

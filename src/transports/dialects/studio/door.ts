@@ -15,7 +15,7 @@ import type { CallContext } from "../../../services/call.ts";
 import { mayCall } from "../../../services/origin.ts";
 import type { Services } from "../../../services/services.ts";
 import { bearerToken } from "../../bearer.ts";
-import { SMALL_BODY_BYTES } from "../../byte-budget.ts";
+import { UNVOUCHED_BODY_MAX } from "../../binding.ts";
 import type { DialectContext } from "../../dialect.ts";
 import { goneSignal } from "../../gone-signal.ts";
 import { matchesPattern } from "../../path-pattern.ts";
@@ -160,7 +160,7 @@ export function openDoor(
         method,
         url,
         exposeHeadRoute: false,
-        bodyLimit: isVouchedFor ? config.MAX_BODY_BYTES : Math.min(SMALL_BODY_BYTES, config.MAX_BODY_BYTES),
+        bodyLimit: isVouchedFor ? config.MAX_BODY_BYTES : Math.min(UNVOUCHED_BODY_MAX, config.MAX_BODY_BYTES),
         onRequest: async (request) => {
           if (audience === "principal") refuseForeignPages(request, config);
           const caller = await callerOf(services, audience, request);
