@@ -16,8 +16,11 @@ import { childrenOf, resume } from "./processes.ts";
 
 const MAIN = join(import.meta.dirname, "..", "src", "main.ts");
 
-/** All that is served of the catalogue unless a test asks for more: the others are a third of what a start takes. */
-const SMALLEST_MODEL = "auspex/mobilenet-tiny";
+/**
+ * All that is served of the catalogue unless a test asks for more: the others are a third of what a start takes. The bench and
+ * the demo, which start servers by this too, have the whole of it, as users do.
+ */
+const CATALOGUE = process.env.VITEST === undefined ? "1" : "auspex/mobilenet-tiny";
 
 export interface ServerOptions {
   /** Settings without their prefix, e.g. `{ WORKERS: "1" }`. */
@@ -64,7 +67,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     GRPC_PORT: "0",
     DATA_DIR: dataDir,
     WORKERS: "1",
-    CATALOGUE: SMALLEST_MODEL,
+    CATALOGUE,
     ...options.settings,
   };
   const env: NodeJS.ProcessEnv = {};
