@@ -49,6 +49,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const models = await createModelRegistry({
       modelsDir: options.modelsDir,
       catalogueDirs: options.catalogueDirs,
+      catalogueModels: options.catalogueModels,
       load: (found, signal) => core.load(found, signal),
       unload: async (owner, name, version) => core.unload(keyOf(owner, name, version)),
       // Versions are tried one after the other, and the one before may take all of its time.
