@@ -29,12 +29,23 @@ import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, callerOf, methodName, mostBytes } from "./binding.ts";
+import {
+  type Answer,
+  type Binding,
+  bindings,
+  callerOf,
+  methodName,
+  methodPath,
+  mostBytes,
+  type UnaryBinding,
+} from "./binding.ts";
 import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
+import { connectError } from "./connect-error.ts";
+import { serveUnary, unaryForm } from "./connect-unary.ts";
 import { allowOrigins } from "./cors.ts";
 import { READ_OPTIONS } from "./decode-message.ts";
-import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
+import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
 
 export interface ConnectDeps {
   readonly services: Services;
@@ -91,9 +102,19 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
       context.values.set(PRINCIPAL, await principalOf(context, deps));
     },
   });
-  for (const binding of bindings(deps.services)) route(router, binding, deps);
+  const unary = new Map<string, UnaryBinding>();
+  for (const binding of bindings(deps.services)) {
+    route(router, binding, deps);
+    if (binding.kind === "unary") unary.set(methodPath(binding.method), binding);
+  }
   for (const handler of router.handlers) {
-    scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, deps));
+    const binding = unary.get(handler.requestPath);
+    scope.all(handler.requestPath, (request, reply) => {
+      const form = binding && unaryForm(request, TIMEOUT_MS_MAX);
+      return binding && form
+        ? serveUnary(binding, form, request, reply, { ...deps, gzip: GZIP })
+        : serve(handler, request, reply, deps);
+    });
   }
 }
 
@@ -184,12 +205,6 @@ function callContext(context: HandlerContext, signal: AbortSignal): CallContext 
     origin: context.requestHeader.get("origin") ?? undefined,
     address: context.values.get(ADDRESS),
   };
-}
-
-function connectError(error: AuspexError): ConnectError {
-  const code: Code = ERROR_CODES[error.code].grpc;
-  const details = refusalDetails(error).map(({ desc, value }) => ({ desc, value }));
-  return new ConnectError(error.message.toWellFormed(), code, undefined, details, error);
 }
 
 async function serve(
