@@ -3,9 +3,9 @@ import { enableCompileCache, getCompileCacheDir } from "node:module";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { pino } from "pino";
+import { COLLECTOR_FLAGS } from "./collector-flags.ts";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { AuspexError } from "./domain/error.ts";
-import { COLLECTOR_FLAGS } from "./engine/collector-flags.ts";
 import { createLogOutput } from "./log-output.ts";
 
 /** Compiled sources are kept between starts, for this process and its workers: about a third of a start. */

@@ -6,7 +6,6 @@ import { type ChildProcess, fork } from "node:child_process";
 import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { COLLECTOR_FLAGS } from "./collector-flags.ts";
 import type { EngineLog } from "./engine.ts";
 import { patientTimeout } from "./patient-timeout.ts";
 import {
@@ -107,7 +106,6 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, nic
     execArgv: [
       `--max-old-space-size=${Math.ceil(settings.memoryBytes / 1024 ** 2)}`,
       `--max-semi-space-size=${SEMI_SPACE_MIB}`,
-      ...COLLECTOR_FLAGS,
     ],
     // stdin tells the worker when main is gone; see watchdog.ts.
     stdio: ["pipe", "pipe", "pipe", "ipc"],
