@@ -4,10 +4,10 @@
  * worked on too:
  *
  *                                     in a row      after 10 s without work
- *     bytes counted as heap           1.9 to 2.6    3.1 to 4.5
- *     and growth as below             1.5 to 2.0    2.1 to 2.4
+ *     bytes counted as heap           1.6 to 2.9    2.7 to 4.5
+ *     and growth as below             1.5 to 2.6    1.9 to 2.4
  *
- * Not for workers: it saves 1 ms of 12.6 there, but a worker then keeps 90 MiB of what it refused.
+ * Not for workers: it saves 1 ms of 12.6 there, but a worker then keeps 97 MiB of what it refused.
  */
 export const COLLECTOR_FLAGS = [
   /** Bytes outside the heap count towards its limit, as objects do. */
