@@ -21,7 +21,13 @@ import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
 import { createIntake, type Intake } from "./grpc-intake.ts";
 import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
-import { headerBytes, http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
+import {
+  headerBytes,
+  http2ServersOf,
+  limitControlFrames,
+  limitSessions,
+  widenWindow,
+} from "./http2-limits.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -105,6 +111,7 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
   for (const http2Server of http2ServersOf(server)) {
     http2Server.maxConnections = connectionsMax;
     http2Server.on("session", limitControlFrames);
+    http2Server.on("session", widenWindow);
     // Before grpc-js's own listener, so that what is refused never gets there.
     http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
       const arrival = intake.take(stream, headers);
