@@ -12,8 +12,18 @@ import { pictures } from "./rows/pictures.ts";
 import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
+import { watchers } from "./rows/watchers.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training, retrieval];
+const ROWS: readonly Row[] = [
+  mlpCreate,
+  runtimes,
+  photographs,
+  pictures,
+  batching,
+  training,
+  retrieval,
+  watchers,
+];
 
 const HELP = `npm run bench -- [options]
 

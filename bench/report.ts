@@ -1,6 +1,6 @@
 /** The bench's figures as text. */
 import type { Measurement } from "./rounds.ts";
-import type { Goal, RowResult, Table } from "./row.ts";
+import type { Figures, Goal, RowResult, Table } from "./row.ts";
 import type { Spread } from "./statistics.ts";
 
 const whole = (value: number): string => (Number.isNaN(value) ? "n/a" : value.toFixed(0));
@@ -26,12 +26,17 @@ const COLUMNS: readonly Column[] = [
 export function tableText({ title, measurements }: Table): string {
   const [floor] = measurements;
   if (!floor) return title;
-  const lines = [
-    COLUMNS.map(([heading]) => heading),
-    ...measurements.map((m) => COLUMNS.map(([, cell]) => cell(m, floor))),
-  ];
-  const widths = COLUMNS.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  const texts = lines.map((line) =>
+  return figuresText({
+    title,
+    headings: COLUMNS.map(([heading]) => heading),
+    lines: measurements.map((m) => COLUMNS.map(([, cell]) => cell(m, floor))),
+  });
+}
+
+function figuresText({ title, headings, lines }: Figures): string {
+  const all = [headings, ...lines];
+  const widths = headings.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
+  const texts = all.map((line) =>
     line
       // Names are read from the left, figures compared from the right.
       .map((cell, column) =>
@@ -43,18 +48,26 @@ export function tableText({ title, measurements }: Table): string {
   return [title, ...texts.map((line) => `  ${line}`)].join("\n");
 }
 
-export function isMet({ value, atLeast }: Goal): boolean {
-  return value >= atLeast;
+/** A value that is no number, where the system does not say, meets nothing. */
+export function isMet(goal: Goal): boolean {
+  return "atLeast" in goal ? goal.value >= goal.atLeast : goal.value <= goal.atMost;
 }
 
-export function resultText({ settings, tables, goals }: RowResult): string {
+function goalText(goal: Goal): string {
+  const bound = "atLeast" in goal ? `at least ${goal.atLeast}` : `at most ${goal.atMost}`;
+  const digits = goal.value >= 100 ? 0 : 3;
+  return `${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(digits)}, goal ${bound}`;
+}
+
+export function resultText({ settings, tables, figures = [], goals }: RowResult): string {
   const width = Math.max(...Object.keys(settings).map((name) => name.length));
   return [
     ...Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
     ...tables.map((table) => `\n${tableText(table)}`),
+    ...figures.map((each) => `\n${figuresText(each)}`),
     ...goals.map(
-      (goal) =>
-        `\n${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(3)}, goal at least ${goal.atLeast}`,
+      (goal) => `
+${goalText(goal)}`,
     ),
   ].join("\n");
 }

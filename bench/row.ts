@@ -14,11 +14,11 @@ export interface BenchContext {
   progress(text: string): void;
 }
 
-export interface Goal {
-  readonly what: string;
-  readonly value: number;
-  readonly atLeast: number;
-}
+/** A figure and its bound; which of the two bounds it has tells them apart. */
+export type Goal = { readonly what: string; readonly value: number } & (
+  | { readonly atLeast: number }
+  | { readonly atMost: number }
+);
 
 export interface Table {
   readonly title: string;
@@ -26,10 +26,18 @@ export interface Table {
   readonly measurements: readonly Measurement[];
 }
 
+/** A table of figures that are no rates of answers, as they are to be read. */
+export interface Figures {
+  readonly title: string;
+  readonly headings: readonly string[];
+  readonly lines: readonly (readonly string[])[];
+}
+
 export interface RowResult {
   /** What the figures hold for. */
   readonly settings: Readonly<Record<string, string>>;
   readonly tables: readonly Table[];
+  readonly figures?: readonly Figures[];
   readonly goals: readonly Goal[];
 }
 

@@ -65,6 +65,13 @@ export function streamHandler(
   deps: CallDeps,
 ): handleServerStreamingCall<Buffer, Buffer> {
   const method = methodName(binding);
+  /** An answer that goes to many is one object. */
+  const encoded = new WeakMap<Answer, Buffer>();
+  const encodeOnce = (answer: Answer): Buffer => {
+    const bytes = encoded.get(answer) ?? encode(binding.method.output, answer);
+    encoded.set(answer, bytes);
+    return bytes;
+  };
   return async (call) => {
     const abort = new AbortController();
     const { signal } = abort;
@@ -78,7 +85,7 @@ export function streamHandler(
         decodeMessage(binding.method.input, call.request, deps.config.MAX_JSON_VALUES),
         context,
       )) {
-        await write(call, encode(binding.method.output, answer), signal);
+        await write(call, encodeOnce(answer), signal);
         signal.throwIfAborted();
       }
       signal.throwIfAborted();
