@@ -12,6 +12,7 @@ import { EMPTY_PAYLOAD, type Payload } from "../domain/payload.ts";
 import { isTerminal, type Prediction, type WebhookTarget } from "../domain/prediction.ts";
 import { CHATFLOW_OWNER } from "../domain/principal.ts";
 import type { NewDelivery } from "../domain/webhook.ts";
+import type { Admission } from "./admission.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext } from "./call.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
@@ -47,6 +48,7 @@ export interface CreationOptions {
   readonly intake: AnswerIntake;
   readonly inFlight: AnswersInFlight;
   readonly runner: Runner;
+  readonly admission: Admission;
   readonly hints: Hints;
   readonly rate: RateLimiter;
   readonly usage: Usage;
@@ -288,19 +290,19 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     const accepted = isFlow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
     const target = await resolve(request, call);
     refuseOtherTask(request, target);
+    // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
+    // comes first.
+    const plain = waitMs > 0 && request.requestId === "" && !request.webhook;
+    if (plain && target.kind === "model") options.admission(target.version, waitMs, call);
     if (accepted) await checkAccepted(request, call, target, accepted);
     if (call.signal.aborted) throw new AuspexError("canceled", "the caller went away");
     const prediction = draft(request, call, target, accepted?.payload ?? EMPTY_PAYLOAD);
     if (target.kind === "flow")
       return waitFor(await createFlowPrediction(prediction, target.flow, target.asked), waitMs, call);
     if (!accepted) return counted(prediction, () => createWritten(prediction, []));
-    // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
-    // comes first.
-    const plain =
-      waitMs > 0 && request.requestId === "" && !prediction.webhook && prediction.status === "pending";
     let waited = false;
     const created = await counted(prediction, async () => {
-      waited = plain && runner.canRunUnwritten();
+      waited = plain && target.kind === "model" && runner.canRunUnwritten();
       return waited
         ? createUnwritten(prediction, accepted, waitMs, call)
         : createWritten(prediction, await storePicture(prediction, accepted));
