@@ -7,22 +7,28 @@ import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { overload } from "./rows/overload.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
+import { reload } from "./rows/reload.ts";
 import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
+import { start } from "./rows/start.ts";
 import { training } from "./rows/training.ts";
 import { watchers } from "./rows/watchers.ts";
 
 const ROWS: readonly Row[] = [
   mlpCreate,
+  watchers,
+  overload,
+  reload,
+  start,
   runtimes,
   photographs,
   pictures,
   batching,
   training,
   retrieval,
-  watchers,
 ];
 
 const HELP = `npm run bench -- [options]
