@@ -154,28 +154,13 @@ async function runRound(load: OpenLoad, scene: Scene, { deadlineMs }: Case): Pro
   };
 }
 
-async function runCase(
-  one: Case,
-  round: number,
-  {
-    modelsDir,
-    generator,
-    load,
-    progress,
-  }: Pick<BenchContext, "generator" | "progress"> & {
-    readonly modelsDir: string;
-    readonly load: OpenLoad;
-  },
-): Promise<void> {
-  progress(`${one.name}: round ${round} of ${ROUNDS}`);
+async function runCase(one: Case, modelsDir: string, capacity: number, load: OpenLoad): Promise<void> {
   // A new one each time: what the overload leaves behind must not be the next round's.
   await using server = await startServer({
     settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", DRAIN: "0ms", ...one.settings },
   });
   const address = new URL(server.grpcUrl).host;
-  await capacityOf(generator, address);
-  const scene = { address, capacity: await capacityOf(generator, address) };
-  one.rounds.push(await runRound(load, scene, one));
+  one.rounds.push(await runRound(load, { address, capacity }, one));
 }
 
 const over = ({ rounds }: Case, pick: (round: Round) => number): number => spread(rounds.map(pick)).median;
@@ -220,7 +205,8 @@ async function run({ generator, progress }: BenchContext): Promise<RowResult> {
   cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
   await writeMlp(join(modelsDir, "bench", "mlp", "1"), { sizes: SIZES, manifest: { batchMax: 1 } });
   const load = cleanUp.use(startOpenLoad());
-  const queueMs = await queueDelay(modelsDir, generator, load);
+  const { p50 } = await measureUnbound(modelsDir, generator, load);
+  const queueMs = Math.ceil(QUEUE * p50);
   const none: Case = {
     name: "no deadline, no bound",
     settings: {},
@@ -241,7 +227,12 @@ async function run({ generator, progress }: BenchContext): Promise<RowResult> {
   };
   const cases = [none, deadline, bound];
   for (let round = 1; round <= ROUNDS; round++) {
-    for (const one of cases) await runCase(one, round, { modelsDir, generator, load, progress });
+    progress(`round ${round} of ${ROUNDS}: the capacity`);
+    const { capacity } = await measureUnbound(modelsDir, generator, load);
+    for (const one of cases) {
+      progress(`round ${round} of ${ROUNDS}: ${one.name}`);
+      await runCase(one, modelsDir, capacity, load);
+    }
   }
   const figures: Figures = {
     title: `${SECONDS.overload} s of ${OVERLOAD} times the capacity; milliseconds of what was accepted`,
@@ -275,14 +266,15 @@ async function run({ generator, progress }: BenchContext): Promise<RowResult> {
   };
 }
 
-/** Milliseconds, by what this machine takes for a call. */
-async function queueDelay(modelsDir: string, generator: Generator, load: OpenLoad): Promise<number> {
+/** Of a server that refuses nobody, and what a call takes it when it is not loaded; milliseconds. */
+async function measureUnbound(modelsDir: string, generator: Generator, load: OpenLoad) {
   await using server = await startServer({
     settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", DRAIN: "0ms" },
   });
   const address = new URL(server.grpcUrl).host;
+  await capacityOf(generator, address);
   const capacity = await capacityOf(generator, address);
-  return Math.ceil(QUEUE * percentile(await unloaded(load, { address, capacity }), 0.5));
+  return { capacity, p50: percentile(await unloaded(load, { address, capacity }), 0.5) };
 }
 
 export const overload: Row = {
