@@ -24,10 +24,17 @@ export interface AdmissionOptions {
 
 /** @throws AuspexError `resource_exhausted`, with when another try is worth it */
 export type Admission = (
-  version: ModelVersion,
+  version: Pick<ModelVersion, "owner" | "name" | "version">,
   waitMs: number,
   call: Pick<CallContext, "deadlineAt">,
 ) => void;
+
+/**
+ * How many times what is expected has to fit before a deadline. Were the queue let grow up to the deadlines, all that is
+ * in it would be done just then, and the half that took a little longer would be done for nobody. Half as long a queue
+ * keeps the workers as busy.
+ */
+const MARGIN = 2;
 
 /** Bounds of what callers are told: nobody need come back sooner, and in so long much can change. */
 const RETRY_MS = { min: 10, max: 10_000 } as const;
@@ -40,11 +47,11 @@ export function createAdmission({ engine, stored, queueMaxMs, now }: AdmissionOp
     if (!isBound && queueMaxMs === undefined) return;
     const outlook = engine.outlook(owner, name, version);
     if (outlook.waitMs === 0) return;
-    const { runMs } = outlook;
     const queueMs = outlook.waitMs * behind();
-    if (isBound && queueMs + runMs > leftMs) {
-      const text = `it would take about ${ms(queueMs + runMs)}, and the call's deadline leaves ${ms(leftMs)}`;
-      throw refusal(text, queueMs + runMs - leftMs);
+    const takesMs = queueMs + outlook.runMs;
+    if (isBound && MARGIN * takesMs > leftMs) {
+      const text = `it would take about ${ms(takesMs)}, and the call's deadline leaves ${ms(leftMs)}`;
+      throw refusal(text, takesMs - leftMs / MARGIN);
     }
     if (queueMaxMs !== undefined && queueMs > queueMaxMs) {
       const text = `it would queue for about ${ms(queueMs)}; the server allows ${ms(queueMaxMs)} to a create that waits`;
