@@ -23,7 +23,10 @@ async function startScene(settings: Readonly<Record<string, string>>) {
   begun.defer(() => rm(modelsDir, { recursive: true, force: true }));
   await writeMlp(join(modelsDir, MODEL, "1"), { sizes: [64, 2048, 2048, 10], manifest: { batchMax: 1 } });
   const server = begun.use(
-    await startServer({ settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", ...settings } }),
+    // The client has one connection.
+    await startServer({
+      settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", MAX_STREAMS: "1000", ...settings },
+    }),
   );
   const client = clientOf(server, "grpc", PredictionService);
   for (let i = 0; i < 10; i++) {
