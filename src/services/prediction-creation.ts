@@ -391,14 +391,6 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
 }
 
 function versionOf(target: Target): number {
-  switch (target.kind) {
-    case "model":
-      return target.version.version;
-    case "flow":
-      return target.flow.version;
-    case "unresolved":
-      return 0;
-    default:
-      return target satisfies never;
-  }
+  if (target.kind === "model") return target.version.version;
+  return target.kind === "flow" ? target.flow.version : 0;
 }
