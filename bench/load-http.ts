@@ -1,20 +1,26 @@
 /** The load generator's HTTP/1.1 requests. */
 import { Pool } from "undici";
 import type { Destination, Send } from "./load.ts";
+import { CALL_TIMEOUT_MS } from "./load-grpc.ts";
 
-/** As for gRPC calls. */
-const REQUEST_TIMEOUT_MS = 15_000;
-
-export function connectHttp({ url, headers }: Destination & { kind: "http" }, inFlight: number): Send {
+export function connectHttp(
+  { url, headers, method = "POST" }: Destination & { kind: "http" },
+  inFlight: number,
+): Send {
   const { origin, pathname, search } = new URL(url);
   const pool = new Pool(origin, {
     connections: inFlight,
-    bodyTimeout: REQUEST_TIMEOUT_MS,
-    headersTimeout: REQUEST_TIMEOUT_MS,
+    bodyTimeout: CALL_TIMEOUT_MS,
+    headersTimeout: CALL_TIMEOUT_MS,
   });
   const path = `${pathname}${search}`;
   return async (request) => {
-    const { statusCode, body } = await pool.request({ method: "POST", path, headers, body: request });
+    const { statusCode, body } = await pool.request({
+      method,
+      path,
+      headers,
+      ...(method === "POST" && { body: request }),
+    });
     const bytes = await body.bytes();
     if (statusCode >= 300) throw new Error(`${url}: ${statusCode} ${new TextDecoder().decode(bytes)}`);
     return bytes;

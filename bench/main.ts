@@ -8,7 +8,10 @@ import { isMet, resultText } from "./report.ts";
 import { type Reported, resultsPage } from "./results-page.ts";
 import { startGenerator } from "./rounds.ts";
 import type { BenchContext, Row } from "./row.ts";
+import { asyncCreate } from "./rows/async-create.ts";
 import { batching } from "./rows/batching.ts";
+import { doors } from "./rows/doors.ts";
+import { echo } from "./rows/echo.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { overload } from "./rows/overload.ts";
 import { photographs } from "./rows/photographs.ts";
@@ -21,7 +24,10 @@ import { training } from "./rows/training.ts";
 import { watchers } from "./rows/watchers.ts";
 
 const ROWS: readonly Row[] = [
+  echo,
+  doors,
   mlpCreate,
+  asyncCreate,
   watchers,
   overload,
   reload,
@@ -40,10 +46,10 @@ Runs the rows below against their floors, on this machine and over loopback alon
 Exits with 1 when a goal is missed.
 
   --only <row,…>       these rows only
-  --in-flight <n,…>    calls in flight, a table for each (default 64)
+  --in-flight <n,…>    calls in flight, a table for each, for rows that take any (mlp-create, async-create)
   --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
   --seconds <n>        length of one round (default 2)
-  --rounds <n>         rounds per target, taken in turn (default 5)
+  --rounds <n>         rounds per target, taken in turn (default 3)
   --json <file>        writes the figures there too
   --write              writes bench/RESULTS.md and bench/results.json, as is done when all rows run
   --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
@@ -89,10 +95,10 @@ function readOptions(argv: readonly string[]) {
     args: [...argv],
     options: {
       only: { type: "string" },
-      "in-flight": { type: "string", default: "64" },
+      "in-flight": { type: "string" },
       workers: { type: "string", default: "1" },
       seconds: { type: "string", default: "2" },
-      rounds: { type: "string", default: "5" },
+      rounds: { type: "string", default: "3" },
       json: { type: "string" },
       write: { type: "boolean", default: false },
       soak: { type: "boolean", default: false },
@@ -100,12 +106,12 @@ function readOptions(argv: readonly string[]) {
     },
   });
   const [seconds = 2] = numbers("seconds", values.seconds, 600);
-  const [rounds = 5] = wholes("rounds", values.rounds, 1000);
+  const [rounds = 3] = wholes("rounds", values.rounds, 1000);
   return {
     help: values.help,
     soak: values.soak,
     rows: pickRows(values.only),
-    inFlight: wholes("in-flight", values["in-flight"], 4096),
+    inFlight: values["in-flight"] === undefined ? undefined : wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
     seconds,
     rounds,

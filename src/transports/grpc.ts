@@ -1,4 +1,6 @@
 /** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
+
+import type { ServerHttp2Stream } from "node:http2";
 import {
   logVerbosity,
   Server,
@@ -8,13 +10,12 @@ import {
   setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import type { ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
+import { type Binding, bindings, callerOf, checkSize, methodPath, serviceNames } from "./binding.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
 import { createIntake, type Intake } from "./grpc-intake.ts";
@@ -136,12 +137,12 @@ function intakeOf(
   return createIntake({
     budget,
     maxBytes: config.MAX_BODY_BYTES,
-    async authenticate(path, authorization) {
+    async admit(bytes, path, authorization) {
       const method = methods.get(path);
-      if (method === undefined || isPublic(method)) {
+      if (method === undefined) {
         throw new AuspexError("resource_exhausted", `${path} takes no message of that size`);
       }
-      await callerOf(services, method, bearerToken(authorization));
+      checkSize(bytes, method, await callerOf(services, method, bearerToken(authorization)), config);
     },
   });
 }
