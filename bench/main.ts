@@ -1,26 +1,37 @@
 /** Every figure that we quote, reproducible: `npm run bench`. README.md beside it says how to read and to add one. */
+import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
 import { isMet, resultText } from "./report.ts";
+import { type Reported, resultsPage } from "./results-page.ts";
 import { startGenerator } from "./rounds.ts";
-import type { Row } from "./row.ts";
+import type { BenchContext, Row } from "./row.ts";
 import { asyncCreate } from "./rows/async-create.ts";
 import { batching } from "./rows/batching.ts";
 import { doors } from "./rows/doors.ts";
 import { echo } from "./rows/echo.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { overload } from "./rows/overload.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
+import { reload } from "./rows/reload.ts";
 import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
+import { start } from "./rows/start.ts";
 import { training } from "./rows/training.ts";
+import { watchers } from "./rows/watchers.ts";
 
 const ROWS: readonly Row[] = [
   echo,
   doors,
   mlpCreate,
   asyncCreate,
+  watchers,
+  overload,
+  reload,
+  start,
   runtimes,
   photographs,
   pictures,
@@ -40,6 +51,7 @@ Exits with 1 when a goal is missed.
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 3)
   --json <file>        writes the figures there too
+  --write              writes bench/RESULTS.md and bench/results.json, as is done when all rows run
   --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
                        callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
   --help
@@ -88,6 +100,7 @@ function readOptions(argv: readonly string[]) {
       seconds: { type: "string", default: "2" },
       rounds: { type: "string", default: "3" },
       json: { type: "string" },
+      write: { type: "boolean", default: false },
       soak: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -103,6 +116,7 @@ function readOptions(argv: readonly string[]) {
     seconds,
     rounds,
     json: values.json,
+    write: values.write || values.only === undefined,
   };
 }
 
@@ -115,8 +129,39 @@ function machine(): Readonly<Record<string, string>> {
   };
 }
 
+/** Of what stands in the working tree; "unknown" outside of a checkout. */
+async function commit(): Promise<string> {
+  const git = async (...args: readonly string[]) =>
+    (await promisify(execFile)("git", args, { cwd: import.meta.dirname })).stdout.trim();
+  try {
+    const changed = await git("status", "--porcelain", "--", "..", ":!RESULTS.md", ":!results.json");
+    return `${await git("rev-parse", "--short=12", "HEAD")}${changed === "" ? "" : " with changes"}`;
+  } catch {
+    return "unknown";
+  }
+}
+
+/** Runs one row and prints it. A row that breaks is told and does not keep the others from running. */
+async function report(row: Row, context: Omit<BenchContext, "generator">) {
+  await using generator = startGenerator();
+  console.log(`\n${row.name}: ${row.title}`);
+  try {
+    const result = await row.run({ ...context, generator });
+    context.progress("");
+    const text = resultText(result);
+    console.log(text);
+    return { row: row.name, title: row.title, text, result, failed: !result.goals.every(isMet) };
+  } catch (error) {
+    context.progress("");
+    console.error(error);
+    const text = `broke: ${error instanceof Error ? error.message : String(error)}`;
+    return { row: row.name, title: row.title, text, result: undefined, failed: true };
+  }
+}
+
 async function main(): Promise<void> {
-  const { help, soak, rows, inFlight, workers, seconds, rounds, json } = readOptions(process.argv.slice(2));
+  const options = readOptions(process.argv.slice(2));
+  const { help, soak, rows, json } = options;
   if (help) {
     console.log(HELP);
     return;
@@ -138,21 +183,21 @@ async function main(): Promise<void> {
     if (!passed.every(Boolean)) process.exitCode = 1;
     return;
   }
-  const report: Record<string, unknown>[] = [];
-  let missed = false;
-  for (const row of rows) {
-    await using generator = startGenerator();
-    console.log(`\n${row.name}: ${row.title}`);
-    const result = await row.run({ generator, inFlight, workers, seconds, rounds, progress });
-    progress("");
-    console.log(resultText(result));
-    report.push({ row: row.name, ...result });
-    if (!result.goals.every(isMet)) missed = true;
+  const done: Awaited<ReturnType<typeof report>>[] = [];
+  for (const row of rows) done.push(await report(row, { ...options, progress }));
+  const occasion = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: facts };
+  const figures = {
+    ...occasion,
+    rows: done.map(({ row, text, result }) => ({ row, ...(result ?? { broke: text }) })),
+  };
+  const asJson = `${JSON.stringify(figures, null, 2)}\n`;
+  if (json !== undefined) await writeFile(json, asJson);
+  if (options.write) {
+    const reported: Reported[] = done.map(({ result, ...each }) => ({ ...each, goals: result?.goals ?? [] }));
+    await writeFile(join(import.meta.dirname, "RESULTS.md"), resultsPage(occasion, reported));
+    await writeFile(join(import.meta.dirname, "results.json"), asJson);
   }
-  if (json !== undefined) {
-    await writeFile(json, `${JSON.stringify({ machine: facts, rows: report }, null, 2)}\n`);
-  }
-  if (missed) process.exitCode = 1;
+  if (done.some(({ failed }) => failed)) process.exitCode = 1;
 }
 
 function isUsageError(error: unknown): error is Error {

@@ -1,6 +1,6 @@
 /** The bench's figures as text. */
 import type { Measurement } from "./rounds.ts";
-import type { Goal, RowResult, Table } from "./row.ts";
+import type { Figures, Goal, RowResult, Table } from "./row.ts";
 import type { Spread } from "./statistics.ts";
 
 const whole = (value: number): string => (Number.isNaN(value) ? "n/a" : value.toFixed(0));
@@ -26,12 +26,17 @@ const COLUMNS: readonly Column[] = [
 export function tableText({ title, measurements }: Table): string {
   const [floor] = measurements;
   if (!floor) return title;
-  const lines = [
-    COLUMNS.map(([heading]) => heading),
-    ...measurements.map((m) => COLUMNS.map(([, cell]) => cell(m, floor))),
-  ];
-  const widths = COLUMNS.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  const texts = lines.map((line) =>
+  return figuresText({
+    title,
+    headings: COLUMNS.map(([heading]) => heading),
+    lines: measurements.map((m) => COLUMNS.map(([, cell]) => cell(m, floor))),
+  });
+}
+
+function figuresText({ title, headings, lines }: Figures): string {
+  const all = [headings, ...lines];
+  const widths = headings.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
+  const texts = all.map((line) =>
     line
       // Names are read from the left, figures compared from the right.
       .map((cell, column) =>
@@ -54,11 +59,12 @@ function goalText(goal: Goal): string {
   return `${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(digits)}, goal ${bound}`;
 }
 
-export function resultText({ settings, tables, goals }: RowResult): string {
+export function resultText({ settings, tables, figures = [], goals }: RowResult): string {
   const width = Math.max(...Object.keys(settings).map((name) => name.length));
   return [
     ...Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
     ...tables.map((table) => `\n${tableText(table)}`),
+    ...figures.map((each) => `\n${figuresText(each)}`),
     ...goals.map(
       (goal) => `
 ${goalText(goal)}`,

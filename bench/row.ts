@@ -26,10 +26,18 @@ export interface Table {
   readonly measurements: readonly Measurement[];
 }
 
+/** A table of figures that are no rates of answers, as they are to be read. */
+export interface Figures {
+  readonly title: string;
+  readonly headings: readonly string[];
+  readonly lines: readonly (readonly string[])[];
+}
+
 export interface RowResult {
   /** What the figures hold for. */
   readonly settings: Readonly<Record<string, string>>;
   readonly tables: readonly Table[];
+  readonly figures?: readonly Figures[];
   readonly goals: readonly Goal[];
 }
 

@@ -242,6 +242,11 @@ export const SETTING_LIMITS: Readonly<Record<string, EdgeRow>> = {
     at: FULL,
     edge: "a full queue refuses, and takes again when there is room",
   },
+  QUEUE_DELAY: {
+    of: "time that a create that waits may queue",
+    at: "RESOURCE_EXHAUSTED (429), with when to try again; nothing is written",
+    edge: "QUEUE_DELAY: what would queue for as long is taken, what would for longer is refused",
+  },
   RETENTION: {
     of: "time that a finished prediction is kept",
     at: "it is unknown",

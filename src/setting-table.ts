@@ -8,6 +8,7 @@ import { RUNTIMES } from "./domain/model.ts";
 import {
   apiKeys,
   duration,
+  durationOrOff,
   flag,
   integer,
   keyOrigins,
@@ -163,6 +164,12 @@ export const SETTINGS = {
     default: 100_000,
     parse: integer(1, 10_000_000),
     help: "unfinished predictions; past it creation is refused (bounds disk and the wait)",
+  },
+  QUEUE_DELAY: {
+    default: undefined as number | undefined,
+    parse: durationOrOff(1, 600_000),
+    shown: "off",
+    help: "a create that waits for its answer alone is refused when it would queue for longer, which keeps latency low at overload; off: only when its call's deadline would pass before (without wait, with a request id or with a webhook it is queued)",
   },
   DISK_RESERVE: {
     default: 256 * 1024 ** 2,

@@ -124,6 +124,10 @@ export function limitOrOff(max: number): Parse<number | undefined> {
   return (value) => (value === "off" ? undefined : integer(1, max)(value));
 }
 
+export function durationOrOff(minMs: number, maxMs: number): Parse<number | undefined> {
+  return (value) => (value === "off" ? undefined : duration(minMs, maxMs)(value));
+}
+
 /** Names of a list, each once, separated by commas; `none` for none of them. */
 export function someOf<T extends string>(known: readonly T[]): Parse<readonly T[]> {
   return (value) => {

@@ -126,6 +126,12 @@ export class Batcher<T extends BatchItem> {
     return items;
   }
 
+  /** Of one version, by weight; what must run alone is a batch of its own, whatever it weighs. */
+  waiting(key: string): { readonly alone: number; readonly weight: number } {
+    const queue = this.#queues.get(key);
+    return { alone: queue?.alone.size ?? 0, weight: queue?.weight ?? 0 };
+  }
+
   keys(): readonly string[] {
     return [...this.#queues.keys()];
   }

@@ -13,6 +13,7 @@ import {
   type RunningModelRegistry,
 } from "./model-registry.ts";
 import { orAbort } from "./or-abort.ts";
+import { type Outlook, Pace } from "./pace.ts";
 import type { LoadedVersion, ModelSource, WorkerSettings } from "./protocol.ts";
 import { type TaskInput, taskInput } from "./task-input.ts";
 import { runTextParts, textParts } from "./text-parts.ts";
@@ -70,6 +71,7 @@ function engineOf(core: EngineCore, models: RunningModelRegistry): Engine {
     trainer: core.trainer,
     run: (job) => core.run(job),
     room: () => core.room(),
+    outlook: (owner, name, version) => core.outlook(keyOf(owner, name, version)),
     inspect: (bytes, signal) => core.inspect(bytes, signal),
     liveWorkers: () => core.stats().liveWorkers,
     onRoom: (listener) => core.onRoom(listener),
@@ -92,6 +94,7 @@ function sourceOf({ owner, name, version, folder, manifest, digest }: FoundFiles
 class EngineCore {
   readonly #options: EngineOptions;
   readonly #batcher = new Batcher<Ticket>();
+  readonly #pace = new Pace();
   readonly #served = new Map<string, Served>();
   readonly #tickets = new FleetingSet<Ticket>();
   readonly #listeners = new Set<() => void>();
@@ -177,6 +180,7 @@ class EngineCore {
   unload(key: string): void {
     if (!this.#served.delete(key)) return;
     this.#pool.drop(key);
+    this.#pace.forget(key);
     for (const ticket of this.#batcher.drain(key)) ticket.fail(outOfService(key));
   }
 
@@ -216,6 +220,21 @@ class EngineCore {
     const perWorker = Math.max(ROOM_PER_WORKER, 2 * largest);
     // With many workers or long batches less than they could take, for `run` must not refuse what was asked for.
     return Math.max(0, Math.min(this.#pool.live() * perWorker, ROOM_MAX) - this.#tickets.size);
+  }
+
+  outlook(key: string): Outlook {
+    const others = this.#batcher
+      .keys()
+      .flatMap((other) =>
+        other === key ? [] : [{ key: other, batches: Math.ceil(this.#batchesOf(other)) }],
+      );
+    return this.#pace.outlook(key, Math.floor(this.#batchesOf(key)), others, this.#pool.live());
+  }
+
+  /** That what waits of a version makes; the last may be a part of one. */
+  #batchesOf(key: string): number {
+    const { alone, weight } = this.#batcher.waiting(key);
+    return alone + weight / (this.#served.get(key)?.limits.maximum ?? 1);
   }
 
   async inspect(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo> {
@@ -309,7 +328,9 @@ class EngineCore {
     this.#batches += 1;
     this.#items += items.length;
     const { batchTimeoutMs } = this.#options;
+    const ended = this.#pace.begin(batch.key);
     const death = await runBatch(worker, { ...batch, items }, served.loaded.signature, batchTimeoutMs);
+    ended(death === undefined);
     if (death) {
       for (const ticket of items) {
         void ticket.survives(death).then((again) => {

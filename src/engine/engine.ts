@@ -5,6 +5,7 @@
 import type { ModelVersion } from "../domain/model.ts";
 import type { JsonObject, Payload } from "../domain/payload.ts";
 import type { Tensors } from "../domain/tensor.ts";
+import type { Outlook } from "./pace.ts";
 import type { Trainer } from "./trainer.ts";
 
 export interface JobInput {
@@ -58,6 +59,8 @@ export interface Engine {
   run(job: Job): Promise<JobResult>;
   /** Jobs that it would take now without queueing more than it needs to stay busy. */
   room(): number;
+  /** What a job of that version would meet now, by how long batches took of late. */
+  outlook(owner: string, name: string, version: number): Outlook;
   /** Reads a picture's header and decodes it, in a worker; `invalid_argument` says what is wrong with it. */
   inspect(bytes: Uint8Array, signal: AbortSignal): Promise<PictureInfo>;
   /** Workers that can take a batch. */

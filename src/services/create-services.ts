@@ -6,6 +6,7 @@ import type { Prediction } from "../domain/prediction.ts";
 import type { Engine, EngineLog } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import { createAccountOperations } from "./account.ts";
+import { createAdmission } from "./admission.ts";
 import { createAnswerOperations } from "./answer.ts";
 import { createAuthenticator } from "./authenticator.ts";
 import { createChatflowAccess } from "./chatflow-access.ts";
@@ -184,6 +185,12 @@ export function createServices({
     intake,
     inFlight,
     runner,
+    admission: createAdmission({
+      engine,
+      stored: runner.stored,
+      queueMaxMs: config.QUEUE_DELAY,
+      now: Date.now,
+    }),
     rate,
     usage,
     limits: config,

@@ -13,6 +13,7 @@ import { EMPTY_PAYLOAD, type Payload } from "../domain/payload.ts";
 import { isTerminal, type Prediction, type WebhookTarget } from "../domain/prediction.ts";
 import { CHATFLOW_OWNER } from "../domain/principal.ts";
 import type { NewDelivery } from "../domain/webhook.ts";
+import type { Admission } from "./admission.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext } from "./call.ts";
 import type { ChatflowAccess } from "./chatflow-access.ts";
@@ -48,6 +49,7 @@ export interface CreationOptions {
   readonly intake: AnswerIntake;
   readonly inFlight: AnswersInFlight;
   readonly runner: Runner;
+  readonly admission: Admission;
   readonly hints: Hints;
   readonly rate: RateLimiter;
   readonly usage: Usage;
@@ -293,19 +295,19 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     const accepted = isFlow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
     const target = await resolve(request, call);
     refuseOtherTask(request, target);
+    // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
+    // comes first.
+    const plain = waitMs > 0 && request.requestId === "" && !request.webhook;
+    if (plain && target.kind === "model") options.admission(target.version, waitMs, call);
     if (accepted) await checkAccepted(request, call, target, accepted);
     if (call.signal.aborted) throw new AuspexError("canceled", "the caller went away");
     const prediction = draft(request, call, target, accepted?.payload ?? EMPTY_PAYLOAD);
     if (target.kind === "flow")
       return waitFor(await createFlowPrediction(prediction, target.flow, target.asked), waitMs, call);
     if (!accepted) return counted(prediction, () => createWritten(prediction, []));
-    // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
-    // comes first.
-    const plain =
-      waitMs > 0 && request.requestId === "" && !prediction.webhook && prediction.status === "pending";
     let waited = false;
     const created = await counted(prediction, async () => {
-      waited = plain && runner.canRunUnwritten();
+      waited = plain && target.kind === "model" && runner.canRunUnwritten();
       return waited
         ? createUnwritten(prediction, accepted, waitMs, call)
         : createWritten(prediction, await storePicture(prediction, accepted));
@@ -386,14 +388,6 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
 }
 
 function versionOf(target: Target): number {
-  switch (target.kind) {
-    case "model":
-      return target.version.version;
-    case "flow":
-      return target.flow.version;
-    case "unresolved":
-      return 0;
-    default:
-      return target satisfies never;
-  }
+  if (target.kind === "model") return target.version.version;
+  return target.kind === "flow" ? target.flow.version : 0;
 }

@@ -56,18 +56,27 @@ export function createPredictionOperations(options: PredictionOptions): Operatio
     };
   }
 
+  /** One answer for all who watch it, so that a door can encode it once. */
+  const answers = new WeakMap<Prediction, { readonly prediction: ReturnType<typeof predictionMessage> }>();
+  function answerOf(prediction: Prediction) {
+    const answer = answers.get(prediction) ?? { prediction: predictionMessage(prediction) };
+    answers.set(prediction, answer);
+    return answer;
+  }
+
   async function* watch(request: WatchPredictionRequest, call: CallContext) {
     validate(request, limits);
     const states = options.watches.watch(
       {
         id: parseUuid(request.id) ?? request.id,
+        principal: call.principal.name,
         afterRevision: request.afterRevision,
         read: () => read(call.principal.name, request.id),
         isEnded: ({ status }: Prediction) => isTerminal(status),
       },
       call,
     );
-    for await (const prediction of states) yield { prediction: predictionMessage(prediction) };
+    for await (const prediction of states) yield answerOf(prediction);
   }
 
   return {

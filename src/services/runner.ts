@@ -57,6 +57,8 @@ export interface Runner {
   start(): void;
   /** Something became pending. */
   wake(): void;
+  /** Predictions in the store that do not run here yet. */
+  stored(): number;
   /** Whether a prediction may run at once without overtaking one that waits in the store. */
   canRunUnwritten(): boolean;
   runUnwritten(
@@ -370,6 +372,8 @@ export function createRunner(options: RunnerOptions): Runner {
       backlog = true;
       pull();
     },
+    // What runs unwritten is not in the store: then these are too few, never too many.
+    stored: () => Math.max(0, store.predictions.unfinished() - running.size),
     canRunUnwritten: () => !closing && !backlog && room() > 0,
     abort(id) {
       running.get(id)?.abort.abort();

@@ -145,6 +145,7 @@ export function createTrainingOperations(
       const states = options.watches.watch(
         {
           id,
+          principal: call.principal.name,
           afterRevision: request.afterRevision,
           read: () => read(call, id),
           isEnded: ({ status }: Training) => isTrainingEnded(status),

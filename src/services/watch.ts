@@ -17,6 +17,8 @@ export interface WatchOptions {
 
 export interface Watched<T> {
   readonly id: string;
+  /** Whose it is: who watches the same under the same name sees the same. */
+  readonly principal: string;
   readonly afterRevision: bigint | number;
   /** Its state as committed. */
   readonly read: () => Promise<T>;
@@ -30,8 +32,9 @@ export interface Watches {
 
 export function createWatches({ hints, watchesMax, stopping }: WatchOptions): Watches {
   let watches = 0;
+  const readOnce = shareReads();
   return {
-    async *watch({ id, afterRevision, read, isEnded }, call) {
+    async *watch({ id, principal, afterRevision, read, isEnded }, call) {
       if (watches >= watchesMax) {
         throw new AuspexError("resource_exhausted", `the server holds ${watches} watch streams already`, {
           retryAfterMs: 1000,
@@ -43,7 +46,7 @@ export function createWatches({ hints, watchesMax, stopping }: WatchOptions): Wa
       let seen = afterRevision;
       try {
         for (;;) {
-          const state = await read();
+          const state = await readOnce(`${id} ${principal}`, read);
           if (state.revision > seen) {
             seen = state.revision;
             yield state;
@@ -63,5 +66,25 @@ export function createWatches({ hints, watchesMax, stopping }: WatchOptions): Wa
         changes.close();
       }
     },
+  };
+}
+
+/**
+ * Those who are told of one change read it together: once, and get one object, so that what is made of it can be made
+ * once as well.
+ *
+ * Shared is what is read before the next tick, and nobody is told of a commit there that the first of them could have
+ * missed: whoever tells has heard of it from another thread, for which the event loop has to turn.
+ */
+function shareReads(): <T>(key: string, read: () => Promise<T>) => Promise<T> {
+  const reads = new Map<string, Promise<unknown>>();
+  return <T>(key: string, read: () => Promise<T>) => {
+    const known = reads.get(key);
+    // A key names one thing, and that has one type.
+    if (known) return known as Promise<T>;
+    const state = read();
+    reads.set(key, state);
+    process.nextTick(() => reads.delete(key));
+    return state;
   };
 }

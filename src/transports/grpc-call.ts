@@ -62,6 +62,13 @@ export function streamHandler(
   deps: CallDeps,
 ): handleServerStreamingCall<Buffer, Buffer> {
   const method = methodName(binding);
+  /** An answer that goes to many is one object. */
+  const encoded = new WeakMap<Answer, Buffer>();
+  const encodeOnce = (answer: Answer): Buffer => {
+    const bytes = encoded.get(answer) ?? encode(binding.method.output, answer);
+    encoded.set(answer, bytes);
+    return bytes;
+  };
   return async (call) => {
     const abort = new AbortController();
     const { signal } = abort;
@@ -72,7 +79,7 @@ export function streamHandler(
       const principal = await principalOf(call, binding, deps);
       const context = { principal, signal, deadlineAt, address: addressOf(call) };
       for await (const answer of binding.run(messageOf(call, binding, principal, deps), context)) {
-        await write(call, encode(binding.method.output, answer), signal);
+        await write(call, encodeOnce(answer), signal);
         signal.throwIfAborted();
       }
       signal.throwIfAborted();

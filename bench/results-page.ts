@@ -1,0 +1,41 @@
+/** The figures of a whole run as the page that the README refers to: what was printed, and what it was printed of. */
+import { isMet } from "./report.ts";
+import type { Goal } from "./row.ts";
+
+export interface Reported {
+  readonly row: string;
+  readonly title: string;
+  /** As it was printed. */
+  readonly text: string;
+  readonly goals: readonly Goal[];
+}
+
+export interface Occasion {
+  /** YYYY-MM-DD */
+  readonly date: string;
+  readonly commit: string;
+  readonly machine: Readonly<Record<string, string>>;
+}
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+
+function goalRow(row: string, goal: Goal): string {
+  const bound = "atLeast" in goal ? `≥ ${goal.atLeast}` : `≤ ${goal.atMost}`;
+  const value = goal.value.toFixed(Math.abs(goal.value) >= 100 ? 0 : 3);
+  return `| \`${row}\` | ${cell(goal.what)} | ${value} | ${bound} | ${isMet(goal) ? "met" : "**NOT MET**"} |`;
+}
+
+export function resultsPage({ date, commit, machine }: Occasion, rows: readonly Reported[]): string {
+  const goals = rows.flatMap(({ row, goals: own }) => own.map((goal) => goalRow(row, goal)));
+  return [
+    "# What the bench printed",
+    "Written by `npm run bench` when all rows have run; not to be edited. `results.json` has the same figures.",
+    `${date}, commit ${commit}, on ${Object.values(machine).join(", ")}.`,
+    "## Goals",
+    ["| row | figure | value | goal | |", "|---|---|---|---|---|", ...goals].join("\n"),
+    ...rows.flatMap(({ row, title, text }) => [`## ${row}`, title, `\`\`\`text\n${text}\n\`\`\``]),
+    "",
+  ]
+    .join("\n\n")
+    .replace(/\n+$/, "\n");
+}

@@ -1,0 +1,74 @@
+/**
+ * How long a version's batches take of late, and from that how long a job that comes now would wait for its turn.
+ *
+ * It errs low rather than high: batches that were not full count as what full ones take, what is not known counts
+ * nothing, and so does the way from here to a worker. Whoever refuses by it refuses what has no chance.
+ */
+
+/** What waits of one version. */
+export interface Waiting {
+  readonly key: string;
+  /** Batches that it makes, full ones but for the last. */
+  readonly batches: number;
+}
+
+export interface Outlook {
+  /** Milliseconds until its batch begins; 0 when a worker is free for it. */
+  readonly waitMs: number;
+  /** Milliseconds that its batch takes. */
+  readonly runMs: number;
+}
+
+/** The share of the newest batch in the average: some ten of them make it. */
+const NEWEST = 0.2;
+
+interface Running {
+  readonly key: string;
+  readonly began: number;
+}
+
+export class Pace {
+  readonly #batchMs = new Map<string, number>();
+  readonly #running = new Set<Running>();
+  readonly #now: () => number;
+
+  /** @param now milliseconds that never go back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** A batch begins; to be told whether it ended as batches do, for a worker's death says nothing of their time. */
+  begin(key: string): (isDone: boolean) => void {
+    const running = { key, began: this.#now() };
+    this.#running.add(running);
+    return (isDone) => {
+      this.#running.delete(running);
+      if (!isDone) return;
+      const ms = this.#now() - running.began;
+      const known = this.#batchMs.get(key);
+      this.#batchMs.set(key, known === undefined ? ms : known + NEWEST * (ms - known));
+    };
+  }
+
+  forget(key: string): void {
+    this.#batchMs.delete(key);
+  }
+
+  /**
+   * @param ahead full batches of its own version that go before it
+   * @param others what waits of other versions: they have their turns in between
+   */
+  outlook(key: string, ahead: number, others: readonly Waiting[], workers: number): Outlook {
+    const runMs = this.#batchMs.get(key) ?? 0;
+    let before = ahead * runMs;
+    for (const other of others) {
+      before += Math.min(ahead + 1, other.batches) * (this.#batchMs.get(other.key) ?? 0);
+    }
+    if (workers === 0 || (before === 0 && this.#running.size < workers)) return { waitMs: 0, runMs };
+    const now = this.#now();
+    for (const running of this.#running) {
+      before += Math.max(0, (this.#batchMs.get(running.key) ?? 0) - (now - running.began));
+    }
+    return { waitMs: before / workers, runMs };
+  }
+}
