@@ -10,6 +10,14 @@ const MICROS_PER_TICK = 10_000;
 interface Stat {
   readonly parent: number;
   readonly micros: number;
+  /** Ticks since the machine started. */
+  readonly began: number;
+}
+
+/** A number alone may be another process's later. */
+export interface ProcessId {
+  readonly pid: number;
+  readonly began: number;
 }
 
 function readStat(pid: string): Stat | undefined {
@@ -17,7 +25,8 @@ function readStat(pid: string): Stat | undefined {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name, in parentheses, may hold blanks; after it comes field 3 of proc(5).
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return { parent: Number(fields[1]), micros: (Number(fields[11]) + Number(fields[12])) * MICROS_PER_TICK };
+    const ticks = Number(fields[11]) + Number(fields[12]);
+    return { parent: Number(fields[1]), micros: ticks * MICROS_PER_TICK, began: Number(fields[19]) };
   } catch {
     // It ended between the listing and the reading.
     return undefined;
@@ -35,14 +44,32 @@ export interface CpuTime {
 export function cpuTime(pid: number): CpuTime | undefined {
   const own = readStat(String(pid));
   if (!own) return undefined;
+  const stats = readStats();
+  let children = 0;
+  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros;
+  return { own: own.micros, children };
+}
+
+/** A process and all that descend from it; [] where there is no /proc, or it is gone. */
+export function tree(pid: number): readonly ProcessId[] {
+  if (!readStat(String(pid))) return [];
+  const stats = readStats();
+  return [...stats]
+    .filter(([id]) => id === pid || descends(id, pid, stats))
+    .map(([id, { began }]) => ({ pid: id, began }));
+}
+
+export function isRunning({ pid, began }: ProcessId): boolean {
+  return readStat(String(pid))?.began === began;
+}
+
+function readStats(): ReadonlyMap<number, Stat> {
   const stats = new Map<number, Stat>();
   for (const name of readdirSync("/proc")) {
     const stat = /^\d+$/.test(name) ? readStat(name) : undefined;
     if (stat) stats.set(Number(name), stat);
   }
-  let children = 0;
-  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros;
-  return { own: own.micros, children };
+  return stats;
 }
 
 function descends(pid: number, ancestor: number, stats: ReadonlyMap<number, Stat>): boolean {

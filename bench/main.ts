@@ -2,11 +2,14 @@
 import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
+import { PEERS, type Peer } from "./peers/peers.ts";
+import { peersText } from "./peers/report.ts";
 import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
 import { batching } from "./rows/batching.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
+import { comparePeers, PEER_ROUNDS } from "./rows/peers.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
 import { retrieval } from "./rows/retrieval.ts";
@@ -20,12 +23,14 @@ const HELP = `npm run bench -- [options]
 Runs the rows below against their floors, on this machine and over loopback alone, and prints the figures.
 Exits with 1 when a goal is missed.
 
-  --only <row,…>       these rows only
+  --only <row,…>       these rows only; of --peers, these peers
   --in-flight <n,…>    calls in flight, a table for each (default 64)
   --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 5)
   --json <file>        writes the figures there too
+  --peers              no rows, but other servers beside this one, with the same models: ${PEERS.map(({ name }) => name).join(", ")}.
+                       Installs them from Python's registry on first use. Ten minutes, with ${PEER_ROUNDS.rounds} rounds of ${PEER_ROUNDS.seconds} s
   --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
                        callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
   --help
@@ -33,6 +38,7 @@ Exits with 1 when a goal is missed.
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
 
+const ROW_ROUNDS = { seconds: 2, rounds: 5 } as const;
 const SOAK = { cycles: 200, minutes: 10 } as const;
 const KILLS = 1000;
 
@@ -54,13 +60,17 @@ function wholes(option: string, text: string, max: number): readonly number[] {
   return values;
 }
 
-function pickRows(only: string | undefined): readonly Row[] {
-  if (only === undefined) return ROWS;
+function pick<T extends { readonly name: string }>(
+  kind: string,
+  all: readonly T[],
+  only: string | undefined,
+): readonly T[] {
+  if (only === undefined) return all;
   return only.split(",").map((name) => {
-    const row = ROWS.find((candidate) => candidate.name === name);
-    if (!row)
-      throw new UsageError(`there is no row ${name}; there are: ${ROWS.map((r) => r.name).join(", ")}`);
-    return row;
+    const found = all.find((candidate) => candidate.name === name);
+    if (!found)
+      throw new UsageError(`there is no ${kind} ${name}; there are: ${all.map((r) => r.name).join(", ")}`);
+    return found;
   });
 }
 
@@ -71,19 +81,23 @@ function readOptions(argv: readonly string[]) {
       only: { type: "string" },
       "in-flight": { type: "string", default: "64" },
       workers: { type: "string", default: "1" },
-      seconds: { type: "string", default: "2" },
-      rounds: { type: "string", default: "5" },
+      seconds: { type: "string" },
+      rounds: { type: "string" },
       json: { type: "string" },
+      peers: { type: "boolean", default: false },
       soak: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
-  const [seconds = 2] = numbers("seconds", values.seconds, 600);
-  const [rounds = 5] = wholes("rounds", values.rounds, 1000);
+  const usual = values.peers ? PEER_ROUNDS : ROW_ROUNDS;
+  const [seconds = usual.seconds] = numbers("seconds", values.seconds ?? String(usual.seconds), 600);
+  const [rounds = usual.rounds] = wholes("rounds", values.rounds ?? String(usual.rounds), 1000);
+  const peers: readonly Peer[] | undefined = values.peers ? pick("peer", PEERS, values.only) : undefined;
   return {
     help: values.help,
     soak: values.soak,
-    rows: pickRows(values.only),
+    peers,
+    rows: values.peers ? [] : pick("row", ROWS, values.only),
     inFlight: wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
     seconds,
@@ -102,7 +116,9 @@ function machine(): Readonly<Record<string, string>> {
 }
 
 async function main(): Promise<void> {
-  const { help, soak, rows, inFlight, workers, seconds, rounds, json } = readOptions(process.argv.slice(2));
+  const { help, soak, peers, rows, inFlight, workers, seconds, rounds, json } = readOptions(
+    process.argv.slice(2),
+  );
   if (help) {
     console.log(HELP);
     return;
@@ -126,6 +142,13 @@ async function main(): Promise<void> {
   }
   const report: Record<string, unknown>[] = [];
   let missed = false;
+  if (peers) {
+    await using generator = startGenerator();
+    const result = await comparePeers(peers, { generator, seconds, rounds, progress });
+    progress("");
+    console.log(peersText(result));
+    report.push({ row: "peers", ...result });
+  }
   for (const row of rows) {
     await using generator = startGenerator();
     console.log(`\n${row.name}: ${row.title}`);
