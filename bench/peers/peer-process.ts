@@ -15,12 +15,15 @@ import type { Peer, Request, Setting } from "./peers.ts";
 const START_MAX_MS = 90_000;
 const STOP_MAX_MS = 5_000;
 const ASK_EVERY_MS = 200;
-const REASON_LENGTH_MAX = 600;
+const REASON_LENGTH_MAX = 300;
+const REASON_LINES = 2;
 
 export interface RunningPeer {
   readonly pid: number;
   readonly url: string;
   readonly request: Request;
+  /** The status that asks for another try. */
+  readonly again: number | undefined;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -59,13 +62,24 @@ export async function startPeer(
   };
   try {
     await untilRight(child, url, request);
-    return { pid: child.pid ?? 0, url, request, [Symbol.asyncDispose]: dispose };
+    return {
+      pid: child.pid ?? 0,
+      url,
+      request,
+      again: peer.capacity?.refusal,
+      [Symbol.asyncDispose]: dispose,
+    };
   } catch (error) {
-    const said = (await readFile(logFile, "utf8").catch(() => "")).trim().slice(-REASON_LENGTH_MAX);
+    const said = await lastWords(logFile);
     await dispose();
     const why = error instanceof Error ? error.message : String(error);
-    throw new PeerFailure(said === "" ? why : `${why}: …${said.replaceAll(/\s+/g, " ")}`);
+    throw new PeerFailure(said === "" ? why : `${why}; it said last: ${said}`, { cause: error });
   }
+}
+
+async function lastWords(logFile: string): Promise<string> {
+  const text = await readFile(logFile, "utf8").catch(() => "");
+  return text.trim().split("\n").slice(-REASON_LINES).join(" ").slice(-REASON_LENGTH_MAX);
 }
 
 /** Nothing of what this process was told, and a home of its own for what products write there. */

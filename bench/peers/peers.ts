@@ -35,12 +35,21 @@ export interface Request {
   readonly expect: Expectation;
 }
 
+export interface Capacity {
+  /** Requests at once. */
+  readonly of: Readonly<Record<"defaults" | "tuned", number>>;
+  /** The status that others are refused with; also those that come just before it has noticed that it is free. */
+  readonly refusal: number;
+}
+
 export interface Peer {
   /** Also of its files here. */
   readonly name: string;
   readonly title: string;
   /** It takes CPU even while nobody asks it anything, so that its variants are measured one after the other. */
   readonly restless?: true;
+  /** What it does not even queue beyond some number of requests. */
+  readonly capacity?: Capacity;
   launch(setting: Setting): Launch;
   request(workload: Workload, served: Served): Request;
 }
@@ -109,6 +118,7 @@ const fastapi: Peer = {
 const litserve: Peer = {
   name: "litserve",
   title: "LitServe",
+  restless: true,
   launch: () => ({ command: ["python", app("litserve_app.py")] }),
   request: (workload, served) =>
     workload === "mlp"
@@ -198,6 +208,7 @@ const COG_CONCURRENCY = 100;
 const cog: Peer = {
   name: "cog",
   title: "Cog",
+  capacity: { of: { defaults: 1, tuned: COG_CONCURRENCY }, refusal: 409 },
   launch({ workload, tuned, port }) {
     const predictor = `${workload === "mlp" ? "Mlp" : "MobileNet"}${tuned ? "Tuned" : ""}`;
     return {

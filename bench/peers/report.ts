@@ -8,7 +8,7 @@ const HEADINGS = [
   ...["", "answers/s (min–max)", "p50 ms", "p95", "p99", "CPU µs/answer"],
   ...["Auspex, HTTP", "times the peer", "CPU µs", "Auspex, gRPC", "times the peer", "CPU µs"],
 ] as const;
-const REASON_LENGTH_MAX = 160;
+const REASON_LENGTH_MAX = 400;
 
 /** Of the whole process tree. */
 export function totalCpu({ mainCpu, workerCpu }: Measurement): number {

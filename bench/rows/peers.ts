@@ -129,7 +129,17 @@ async function sit(sitting: Sitting, context: Context): Promise<readonly Cell[]>
   for (const inFlight of IN_FLIGHT[workload]) {
     const at = { peer: peer.title, workload, inFlight };
     context.progress(`${peer.title}, ${workload}, ${inFlight} in flight`);
-    const { measured, failed } = await measureAll(running, ours, inFlight, context);
+    const { measured, failed } = await measureAll(
+      running.filter(({ variant }) => inFlight <= room(peer, variant)),
+      ours,
+      inFlight,
+      context,
+    );
+    for (const { variant } of running) {
+      if (inFlight <= room(peer, variant)) continue;
+      const reason = `it takes ${room(peer, variant)} at a time and refuses the others with ${peer.capacity?.refusal}`;
+      failed.push({ variant, reason });
+    }
     for (const { variant, reason } of failed) {
       cells.push({ ...at, variant, outcome: { kind: "missing", reason } });
     }
@@ -140,6 +150,10 @@ async function sit(sitting: Sitting, context: Context): Promise<readonly Cell[]>
     }
   }
   return cells;
+}
+
+function room({ capacity }: Peer, variant: Variant): number {
+  return capacity?.of[variant] ?? Number.POSITIVE_INFINITY;
 }
 
 interface Contender {
@@ -191,9 +205,10 @@ async function measureAll(
 }
 
 function contenderTarget(contender: Contender, generator: Generator): Target {
-  const { pid, url, request } = contender.started;
+  const { pid, url, request, again } = contender.started;
   const { headers, body, expect } = request;
-  const order = { to: { kind: "http", url, headers } as const, request: body, expect };
+  const to = { kind: "http", url, headers, ...(again !== undefined && { again }) } as const;
+  const order = { to, request: body, expect };
   return {
     name: contender.variant,
     pid,
