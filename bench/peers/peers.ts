@@ -9,6 +9,9 @@ import type { Served } from "./models.ts";
 export const WORKLOADS = ["mlp", "mobilenet"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
+export const VARIANTS = ["defaults", "tuned"] as const;
+export type Variant = (typeof VARIANTS)[number];
+
 /** What one process tree of a peer is for. */
 export interface Setting {
   readonly workload: Workload;
@@ -37,7 +40,7 @@ export interface Request {
 
 export interface Capacity {
   /** Requests at once. */
-  readonly of: Readonly<Record<"defaults" | "tuned", number>>;
+  readonly of: Readonly<Record<Variant, number>>;
   /** The status that others are refused with; also those that come just before it has noticed that it is free. */
   readonly refusal: number;
 }

@@ -10,7 +10,7 @@ import { type Door, startAuspex, target } from "../peers/auspex.ts";
 import { environment } from "../peers/install.ts";
 import { type Served, writeServed } from "../peers/models.ts";
 import { PeerFailure, type RunningPeer, startPeer } from "../peers/peer-process.ts";
-import { type Peer, WORKLOADS, type Workload } from "../peers/peers.ts";
+import { type Peer, VARIANTS, type Variant, WORKLOADS, type Workload } from "../peers/peers.ts";
 import { type Generator, type Measurement, measure, type Target } from "../rounds.ts";
 import type { BenchContext } from "../row.ts";
 
@@ -18,8 +18,6 @@ import type { BenchContext } from "../row.ts";
 const IN_FLIGHT: Readonly<Record<Workload, readonly number[]>> = { mlp: [1, 16, 64], mobilenet: [1, 16] };
 const WARM_UP_SECONDS = 0.5;
 export const PEER_ROUNDS = { seconds: 1, rounds: 3 } as const;
-
-export type Variant = "defaults" | "tuned";
 
 export interface Cell {
   readonly workload: Workload;
@@ -71,12 +69,10 @@ export async function comparePeers(peers: readonly Peer[], context: Context): Pr
 async function comparePeer(peer: Peer, served: Served, context: Context): Promise<readonly Cell[]> {
   const found = await environment(peer.name, context.progress);
   if (found.kind === "missing") {
-    return WORKLOADS.flatMap((workload) => missing(peer, workload, ["defaults", "tuned"], found.reason));
+    return WORKLOADS.flatMap((workload) => missing(peer, workload, VARIANTS, found.reason));
   }
   const cells: Cell[] = [];
-  const sittings: readonly (readonly Variant[])[] = peer.restless
-    ? [["defaults"], ["tuned"]]
-    : [["defaults", "tuned"]];
+  const sittings = peer.restless ? VARIANTS.map((variant) => [variant]) : [VARIANTS];
   for (const workload of WORKLOADS) {
     for (const variants of sittings) {
       cells.push(...(await sit({ peer, bin: found.bin, served, workload, variants }, context)));
