@@ -39,7 +39,7 @@ export async function startPeer(
 ): Promise<RunningPeer> {
   const [port, ...otherPorts] = await freePorts();
   const launch = peer.launch({ ...setting, port, otherPorts });
-  const folder = await mkdtemp(join(tmpdir(), `auspex-peer-${peer.name}-`));
+  const folder = await mkdtemp(join(tmpdir(), "auspex-peer-"));
   for (const [name, text] of Object.entries(launch.files ?? {})) await writeFile(join(folder, name), text);
   const logFile = join(folder, "peer.log");
   const log = openSync(logFile, "w");

@@ -9,11 +9,12 @@ batch size), and the throughput-optimized mode of "Performance Tuning" (its vari
 import os
 import signal
 
-# Beside everything else that this process writes, instead of a place that all such servers share.
-os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"] = os.path.abspath("haproxy/haproxy.cfg")
-os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"] = os.path.abspath("haproxy/admin.sock")
-os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"] = os.path.abspath("haproxy")
-os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_FILE"] = os.path.abspath("haproxy/server-state")
+# Beside everything else that this process writes, instead of a place that all such servers share; short, because of the
+# 97 characters that HAProxy allows the path of a socket.
+os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"] = os.path.abspath("ha/haproxy.cfg")
+os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"] = os.path.abspath("ha/admin.sock")
+os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"] = os.path.abspath("ha")
+os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_FILE"] = os.path.abspath("ha/server-state")
 
 import numpy as np
 import ray
