@@ -91,6 +91,14 @@ type Target =
 export function createPredictionCreation(options: CreationOptions): PredictionCreation {
   const { input, directory, access, intake, inFlight, runner, hints, limits, now, deliveriesFor } = options;
   const { store, egress } = input;
+  /**
+   * What ends the waits of unwritten ones. Not listeners of the signal each: of a signal that lives as long as the server,
+   * one that is gone still holds the next, so that the collector of young objects would find none of them dead.
+   */
+  const waiting = new Set<() => void>();
+  options.ending.addEventListener("abort", () => {
+    for (const stop of waiting) stop();
+  });
 
   async function resolve(request: CreatePredictionRequest, call: CallContext): Promise<Target> {
     try {
@@ -241,7 +249,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     const timer = Promise.withResolvers<"elapsed">();
     const timeout = setTimeout(() => timer.resolve("elapsed"), waitMs);
     const stop = () => timer.resolve("elapsed");
-    options.ending.addEventListener("abort", stop, { once: true });
+    waiting.add(stop);
     call.signal.addEventListener("abort", run.abandon, { once: true });
     try {
       const first = await Promise.race([run.settled, timer.promise]);
@@ -250,7 +258,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
       return (await run.write(await images)) ?? (await run.settled);
     } finally {
       clearTimeout(timeout);
-      options.ending.removeEventListener("abort", stop);
+      waiting.delete(stop);
       call.signal.removeEventListener("abort", run.abandon);
     }
   }

@@ -8,6 +8,7 @@ import {
   setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import type { ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
@@ -107,12 +108,25 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
     http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
       const arrival = intake.take(stream, headers);
       patience.watch(stream, arrival);
+      stream.once("close", letGo);
       if (headerBytes(rawHeaders) > headersMax) {
         arrival.refuse(new AuspexError("resource_exhausted", "the request headers are too large"));
       }
     });
   }
 }
+
+/**
+ * V8 keeps a closed stream until it next collects all of the heap, and with it whatever its listeners speak of: the whole
+ * call. Collecting the young ones of those took a fifth of this thread's time.
+ */
+function letGo(this: ServerHttp2Stream): void {
+  // Those of this event are called all the same.
+  this.removeAllListeners();
+  this.on("error", ignore);
+}
+
+function ignore(): void {}
 
 function intakeOf(
   bound: readonly Binding[],
