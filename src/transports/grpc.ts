@@ -1,4 +1,6 @@
 /** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
+
+import type { ServerHttp2Stream } from "node:http2";
 import {
   logVerbosity,
   Server,
@@ -8,7 +10,6 @@ import {
   setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import type { ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
