@@ -14,6 +14,7 @@ import type { Peer, Request, Setting } from "./peers.ts";
 
 const START_MAX_MS = 90_000;
 const STOP_MAX_MS = 5_000;
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 const ASK_EVERY_MS = 200;
 const REASON_LENGTH_MAX = 300;
 const REASON_LINES = 2;
@@ -52,6 +53,7 @@ export async function startPeer(
     detached: true,
   });
   closeSync(log);
+  watchOver(child);
   const exited = child.pid === undefined ? undefined : once(child, "exit");
   child.on("error", () => {});
   const request = peer.request(setting.workload, served);
@@ -129,14 +131,45 @@ async function untilRight(child: ChildProcess, url: string, { headers, body, exp
   throw new Error(`not ready within ${START_MAX_MS / 1000} s: ${last}`);
 }
 
+const running = new Set<ChildProcess>();
+
+/** In a group of its own, a peer would outlive this process if that were told to end. */
+function watchOver(child: ChildProcess): void {
+  if (running.size === 0) {
+    process.on("exit", endAll);
+    for (const signal of SIGNALS) process.on(signal, endWith);
+  }
+  running.add(child);
+  child.once("exit", () => {
+    running.delete(child);
+    if (running.size > 0) return;
+    process.off("exit", endAll);
+    for (const signal of SIGNALS) process.off(signal, endWith);
+  });
+}
+
+function endAll(): void {
+  for (const { pid } of running) if (pid !== undefined) endNow(pid, tree(pid));
+}
+
+function endWith(signal: NodeJS.Signals): void {
+  endAll();
+  for (const each of SIGNALS) process.off(each, endWith);
+  process.kill(process.pid, signal);
+}
+
+function endNow(pid: number, all: readonly ProcessId[]): void {
+  signalGroup(pid, "SIGKILL");
+  for (const each of all) kill(each);
+}
+
 /** Asks the group to stop, then makes all of them that were its children, wherever they went. */
 async function end(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
   const pid = child.pid ?? 0;
   const all = tree(pid);
   signalGroup(pid, "SIGTERM");
   await Promise.race([exited, sleep(STOP_MAX_MS, undefined, { ref: false })]);
-  signalGroup(pid, "SIGKILL");
-  for (const process of all) kill(process);
+  endNow(pid, all);
   await exited;
 }
 
