@@ -1,6 +1,6 @@
 /**
- * CPU time of a process and of all that it started, from Linux's /proc: user and system time, every thread included.
- * A child that has ended meanwhile is missing, so both ends of a difference must see the same processes.
+ * CPU time of a process and of all that it started, from Linux's /proc: user and system time, every thread included,
+ * and of a child that has ended too, once its parent has waited for it.
  */
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -10,6 +10,8 @@ const MICROS_PER_TICK = 10_000;
 interface Stat {
   readonly parent: number;
   readonly micros: number;
+  /** Of its children that have ended, and theirs. */
+  readonly endedMicros: number;
   /** Ticks since the machine started. */
   readonly began: number;
 }
@@ -25,8 +27,13 @@ function readStat(pid: string): Stat | undefined {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name, in parentheses, may hold blanks; after it comes field 3 of proc(5).
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    const ticks = Number(fields[11]) + Number(fields[12]);
-    return { parent: Number(fields[1]), micros: ticks * MICROS_PER_TICK, began: Number(fields[19]) };
+    const [user = 0, system = 0, endedUser = 0, endedSystem = 0] = fields.slice(11, 15).map(Number);
+    return {
+      parent: Number(fields[1]),
+      began: Number(fields[19]),
+      micros: (user + system) * MICROS_PER_TICK,
+      endedMicros: (endedUser + endedSystem) * MICROS_PER_TICK,
+    };
   } catch {
     // It ended between the listing and the reading.
     return undefined;
@@ -45,8 +52,8 @@ export function cpuTime(pid: number): CpuTime | undefined {
   const own = readStat(String(pid));
   if (!own) return undefined;
   const stats = readStats();
-  let children = 0;
-  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros;
+  let children = own.endedMicros;
+  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros + stat.endedMicros;
   return { own: own.micros, children };
 }
 

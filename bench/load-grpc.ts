@@ -3,9 +3,9 @@ import { Client, credentials } from "@grpc/grpc-js";
 import type { Destination, Send } from "./load.ts";
 
 /** Every server here allows at least this many calls on one connection (AUSPEX_MAX_STREAMS is 128). */
-const CALLS_PER_CONNECTION = 128;
+export const CALLS_PER_CONNECTION = 128;
 /** A call that takes longer fails the round: a bench that hangs tells nobody anything. */
-const CALL_TIMEOUT_MS = 15_000;
+export const CALL_TIMEOUT_MS = 15_000;
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const keep = (bytes: Buffer): Buffer => bytes;

@@ -1,6 +1,6 @@
 /**
  * The load generator: a process of its own, so that what it costs is not charged to a server and one generator drives
- * every target of a comparison alike. It keeps a fixed number of unary gRPC calls or HTTP/1.1 requests in flight for a
+ * every target of a comparison alike. It keeps a fixed number of unary gRPC calls or HTTP requests in flight for a
  * fixed time (closed loop) and answers one result per order. Request bytes are made by the caller and sent as they
  * are; responses stay bytes, but for a sample that is decoded and checked.
  *
@@ -9,6 +9,7 @@
 import { checkAnswer, type Expectation } from "./load-answer.ts";
 import { connectGrpc } from "./load-grpc.ts";
 import { connectHttp } from "./load-http.ts";
+import { connectHttp2 } from "./load-http2.ts";
 import { percentile } from "./statistics.ts";
 
 /** What is sent, and where to, on loopback and without TLS. */
@@ -21,12 +22,19 @@ export type Destination =
       readonly path: string;
     }
   | {
-      /** POST over HTTP/1.1, a connection for each request in flight. */
+      /** HTTP/1.1, a connection for each request in flight. */
       readonly kind: "http";
       readonly url: string;
       readonly headers: Readonly<Record<string, string>>;
       /** A status by which the server refuses for the moment: the request is sent again, and its time goes on. */
       readonly again?: number;
+      /** POST unless it says GET, which sends no body. */
+      readonly method?: "GET" | "POST";
+    }
+  | {
+      /** POST over bare HTTP/2. */
+      readonly kind: "http2";
+      readonly url: string;
     };
 
 /** One round of load. */
@@ -70,10 +78,22 @@ const connections = new Map<string, Send>();
 /** Connections are kept from round to round. */
 function connect(to: Destination, inFlight: number): Send {
   const key = JSON.stringify([to, inFlight]);
-  const send =
-    connections.get(key) ?? (to.kind === "grpc" ? connectGrpc(to, inFlight) : connectHttp(to, inFlight));
+  const send = connections.get(key) ?? connectAnew(to, inFlight);
   connections.set(key, send);
   return send;
+}
+
+function connectAnew(to: Destination, inFlight: number): Send {
+  switch (to.kind) {
+    case "grpc":
+      return connectGrpc(to, inFlight);
+    case "http":
+      return connectHttp(to, inFlight);
+    case "http2":
+      return connectHttp2(to, inFlight);
+    default:
+      return to satisfies never;
+  }
 }
 
 async function run({ to, request, expect, inFlight, seconds }: LoadOrder): Promise<LoadResult> {

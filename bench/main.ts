@@ -7,7 +7,10 @@ import { peersText } from "./peers/report.ts";
 import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
+import { asyncCreate } from "./rows/async-create.ts";
 import { batching } from "./rows/batching.ts";
+import { doors } from "./rows/doors.ts";
+import { echo } from "./rows/echo.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { comparePeers, PEER_ROUNDS } from "./rows/peers.ts";
 import { photographs } from "./rows/photographs.ts";
@@ -16,7 +19,18 @@ import { retrieval } from "./rows/retrieval.ts";
 import { runtimes } from "./rows/runtimes.ts";
 import { training } from "./rows/training.ts";
 
-const ROWS: readonly Row[] = [mlpCreate, runtimes, photographs, pictures, batching, training, retrieval];
+const ROWS: readonly Row[] = [
+  echo,
+  doors,
+  mlpCreate,
+  asyncCreate,
+  runtimes,
+  photographs,
+  pictures,
+  batching,
+  training,
+  retrieval,
+];
 
 const HELP = `npm run bench -- [options]
 
@@ -24,10 +38,10 @@ Runs the rows below against their floors, on this machine and over loopback alon
 Exits with 1 when a goal is missed.
 
   --only <row,…>       these rows only; of --peers, these peers
-  --in-flight <n,…>    calls in flight, a table for each (default 64)
+  --in-flight <n,…>    calls in flight, a table for each, for rows that take any (mlp-create, async-create)
   --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
   --seconds <n>        length of one round (default 2)
-  --rounds <n>         rounds per target, taken in turn (default 5)
+  --rounds <n>         rounds per target, taken in turn (default 3)
   --json <file>        writes the figures there too
   --peers              no rows, but other servers beside this one, with the same models: ${PEERS.map(({ name }) => name).join(", ")}.
                        Installs them from Python's registry on first use. Ten minutes, with ${PEER_ROUNDS.rounds} rounds of ${PEER_ROUNDS.seconds} s
@@ -38,7 +52,7 @@ Exits with 1 when a goal is missed.
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
 
-const ROW_ROUNDS = { seconds: 2, rounds: 5 } as const;
+const ROW_ROUNDS = { seconds: 2, rounds: 3 } as const;
 const SOAK = { cycles: 200, minutes: 10 } as const;
 const KILLS = 1000;
 
@@ -79,7 +93,7 @@ function readOptions(argv: readonly string[]) {
     args: [...argv],
     options: {
       only: { type: "string" },
-      "in-flight": { type: "string", default: "64" },
+      "in-flight": { type: "string" },
       workers: { type: "string", default: "1" },
       seconds: { type: "string" },
       rounds: { type: "string" },
@@ -98,7 +112,7 @@ function readOptions(argv: readonly string[]) {
     soak: values.soak,
     peers,
     rows: values.peers ? [] : pick("row", ROWS, values.only),
-    inFlight: wholes("in-flight", values["in-flight"], 4096),
+    inFlight: values["in-flight"] === undefined ? undefined : wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
     seconds,
     rounds,

@@ -48,8 +48,15 @@ export function tableText({ title, measurements }: Table): string {
   return [title, ...aligned(lines).map((line) => `  ${line}`)].join("\n");
 }
 
-export function isMet({ value, atLeast }: Goal): boolean {
-  return value >= atLeast;
+/** A value that is no number, where the system does not say, meets nothing. */
+export function isMet(goal: Goal): boolean {
+  return "atLeast" in goal ? goal.value >= goal.atLeast : goal.value <= goal.atMost;
+}
+
+function goalText(goal: Goal): string {
+  const bound = "atLeast" in goal ? `at least ${goal.atLeast}` : `at most ${goal.atMost}`;
+  const digits = goal.value >= 100 ? 0 : 3;
+  return `${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(digits)}, goal ${bound}`;
 }
 
 export function resultText({ settings, tables, goals }: RowResult): string {
@@ -58,8 +65,8 @@ export function resultText({ settings, tables, goals }: RowResult): string {
     ...Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
     ...tables.map((table) => `\n${tableText(table)}`),
     ...goals.map(
-      (goal) =>
-        `\n${isMet(goal) ? "met    " : "NOT MET"}  ${goal.what}: ${goal.value.toFixed(3)}, goal at least ${goal.atLeast}`,
+      (goal) => `
+${goalText(goal)}`,
     ),
   ].join("\n");
 }

@@ -3,8 +3,8 @@ import type { Generator, Measurement } from "./rounds.ts";
 
 export interface BenchContext {
   readonly generator: Generator;
-  /** Calls in flight; one table for each. */
-  readonly inFlight: readonly number[];
+  /** Calls in flight, one table for each; undefined: the row's own. */
+  readonly inFlight: readonly number[] | undefined;
   /** Values of AUSPEX_WORKERS to try side by side. */
   readonly workers: readonly number[];
   /** Of one round. */
@@ -14,11 +14,11 @@ export interface BenchContext {
   progress(text: string): void;
 }
 
-export interface Goal {
-  readonly what: string;
-  readonly value: number;
-  readonly atLeast: number;
-}
+/** A figure and its bound; which of the two bounds it has tells them apart. */
+export type Goal = { readonly what: string; readonly value: number } & (
+  | { readonly atLeast: number }
+  | { readonly atMost: number }
+);
 
 export interface Table {
   readonly title: string;

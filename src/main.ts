@@ -3,19 +3,13 @@ import { enableCompileCache, getCompileCacheDir } from "node:module";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { pino } from "pino";
+import { COLLECTOR_FLAGS } from "./collector-flags.ts";
 import { ConfigError, helpText, readConfig } from "./config.ts";
 import { AuspexError } from "./domain/error.ts";
 import { createLogOutput } from "./log-output.ts";
 
 /** Compiled sources are kept between starts, for this process and its workers: about a third of a start. */
 const COMPILE_CACHE = join(import.meta.dirname, "..", "node_modules", ".cache", "auspex");
-
-/**
- * Bytes that cross this process (pictures, tensors) lie outside V8's heap. By default a few MiB of them start a whole
- * garbage collection: at 16 pictures of 226 KB in flight one in three milliseconds of this process's CPU time went there.
- * With this they count towards the limit of the heap, as objects do.
- */
-const COUNT_BYTES_AS_HEAP = "--external-memory-accounted-in-global-limit";
 
 /** What a person can do about a listener that does not start. */
 const LISTEN_ADVICE: Readonly<Record<string, string>> = {
@@ -43,7 +37,7 @@ async function main(): Promise<void> {
   }
   if (argument !== undefined) throw new ConfigError([`there is no argument ${argument}; see --help`]);
   const config = readConfig(process.env);
-  setFlagsFromString(COUNT_BYTES_AS_HEAP);
+  for (const flag of COLLECTOR_FLAGS) setFlagsFromString(flag);
   enableCompileCache(COMPILE_CACHE);
   const cache = getCompileCacheDir();
   // There is none where the folder cannot be written; `undefined` would become a folder of that name.

@@ -49,6 +49,7 @@ async function openBoth(config: Config, log: Logger): Promise<[Store, Engine]> {
   const engineOpening = createEngine({
     modelsDir: config.MODELS_DIR,
     catalogueDirs: config.CATALOGUE ? [join(PACKAGE_ROOT, "catalog", ".cache")] : [],
+    catalogueModels: typeof config.CATALOGUE === "boolean" ? undefined : config.CATALOGUE,
     workers: config.WORKERS,
     threads: config.THREADS,
     runtime: config.RUNTIME === "auto" ? undefined : config.RUNTIME,

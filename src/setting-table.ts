@@ -14,6 +14,7 @@ import {
   limitOrOff,
   list,
   type Parse,
+  selection,
   size,
   someOf,
   text,
@@ -62,9 +63,9 @@ export const SETTINGS = {
     help: "folder of models, <owner>/<name>/<version>/",
   },
   CATALOGUE: {
-    default: true,
-    parse: flag,
-    help: "serve the pulled catalogue models beside the models folder",
+    default: true as boolean | ReadonlySet<string>,
+    parse: selection,
+    help: "serve the pulled catalogue models beside the models folder; or these of them alone: owner/name,…",
   },
   API_KEYS: {
     default: new Map<string, string>() as ReadonlyMap<string, string>,

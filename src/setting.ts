@@ -25,6 +25,15 @@ export const flag: Parse<boolean> = (value) => {
   throw new Error(`must be 1 or 0, not ${JSON.stringify(value)}`);
 };
 
+/** `1`, `0`, or `owner/name,…`: all, none, or these alone. */
+export const selection: Parse<boolean | ReadonlySet<string>> = (value) => {
+  if (!value.includes("/")) return flag(value);
+  const names = list(value);
+  const bad = names.find((name) => !/^[a-z0-9][\w.-]*\/[a-z0-9][\w.-]*$/i.test(name));
+  if (bad !== undefined) throw new Error(`must be 1, 0 or owner/name,…, not ${JSON.stringify(bad)}`);
+  return new Set(names);
+};
+
 const DURATION_UNITS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1000,

@@ -45,6 +45,7 @@ test.each([
   ["AUSPEX_RATE_LIMIT", "off", "0"],
   ["AUSPEX_API_KEYS", "a:0123456789abcdef", "a:0123456789abcde"],
   ["AUSPEX_INSECURE", "yes", "maybe"],
+  ["AUSPEX_CATALOGUE", "auspex/minilm, auspex/mobilenet", "auspex/minilm, mobilenet"],
   ["AUSPEX_JWT_SECRET", "s".repeat(32), "s".repeat(31)],
   ["AUSPEX_JWT_SECRET", "s".repeat(1024), "s".repeat(1025)],
   ["AUSPEX_MONTHLY_QUOTA", "off", "0"],

@@ -14,7 +14,7 @@ test("every call under “Call it” answers zebra", async () => {
   const section = /^## Call it$(.*?)^## /ms.exec(readme)?.[1] ?? "";
   const [setup, ...calls] = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
   expect(calls).toHaveLength(3);
-  await using server = await startServer();
+  await using server = await startServer({ settings: { CATALOGUE: "1" } });
   for (const call of calls) {
     const script = `${setup}${call}`
       .replaceAll("127.0.0.1:50051", new URL(server.grpcUrl).host)
@@ -29,7 +29,7 @@ test("the calls under “Einstein Prediction” end with a zebra", async () => {
   const readme = await readFile(join(ROOT, "README.md"), "utf8");
   const section = /^## Einstein Prediction$(.*?)^## /ms.exec(readme)?.[1] ?? "";
   const code = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text]) => text).join("");
-  await using server = await startServer();
+  await using server = await startServer({ settings: { CATALOGUE: "1" } });
   const script = code.replaceAll("127.0.0.1:8080", new URL(server.url).host);
   const { stdout } = await run("bash", ["-euc", script], { cwd: ROOT });
   expect(stdout).toContain('"status":null');
@@ -42,7 +42,7 @@ test("the calls under “Teach it your own pictures” train and predict, by cur
   const section = /^## Teach it your own pictures$(.*?)^## /ms.exec(readme)?.[1] ?? "";
   const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
   const overGrpc = blocks.pop() ?? "";
-  await using server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1" } });
+  await using server = await startServer({ settings: { CATALOGUE: "1", EGRESS_ALLOW: "127.0.0.1" } });
   const byCurl = blocks.join("").replaceAll("127.0.0.1:8080", new URL(server.url).host);
   const { stdout } = await run("bash", ["-euc", byCurl], { cwd: ROOT });
   const [metrics, ...predictions] = stdout.split(/(?<=})(?={)/).map((text) => JSON.parse(text));
@@ -53,7 +53,7 @@ test("the calls under “Teach it your own pictures” train and predict, by cur
   expect([byFile, byBase64]).toEqual([byUrl, byUrl]);
   expect(unseen.probabilities[0].label).toBe("square");
 
-  await using bare = await startServer({ settings: { DIALECTS: "none" } });
+  await using bare = await startServer({ settings: { CATALOGUE: "1", DIALECTS: "none" } });
   for (const path of ["/v1/models", "/v2/apiusage", "/api/v1/images"]) {
     expect(await (await fetch(`${bare.url}${path}`)).json()).toMatchObject({ error: { code: "not_found" } });
   }
@@ -68,7 +68,7 @@ test("the calls under “Ask it questions” answer the right passage with its s
   const readme = await readFile(join(ROOT, "README.md"), "utf8");
   const section = /^## Ask it questions$(.*?)^## /ms.exec(readme)?.[1] ?? "";
   const [setup = "", ...calls] = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
-  await using server = await startServer();
+  await using server = await startServer({ settings: { CATALOGUE: "1" } });
   // A call needs what the setup has set, and what it prints is told apart by a line of its own.
   const script = [setup, ...calls]
     .join("echo; echo '=====';\n")

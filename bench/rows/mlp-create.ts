@@ -1,67 +1,36 @@
 /**
  * What durability and a worker process cost above the wire: a small MLP (64-128-128-10) behind CreatePrediction with
  * `wait`, typed tensors in and out, every prediction committed with synchronous=FULL before it is answered; against a
- * bare grpc-js echo of as many bytes each way.
+ * bare grpc-js echo of as many bytes each way, and the runtime in a loop at the batches that so many callers make.
  */
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { CreatePredictionRequestSchema, PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
-import { startServer } from "../../test/harness.ts";
-import { writeMlp } from "../../test/models/mlp.ts";
-import { ECHO_PATH } from "../echo-server.ts";
+import { bareGrpc } from "../bare.ts";
 import type { LoadOrder } from "../load.ts";
+import { mlpServers } from "../mlp-server.ts";
 import { type Generator, measure, type Target } from "../rounds.ts";
 import type { BenchContext, Goal, Row, RowResult, Table } from "../row.ts";
+import { startTensorFloor } from "../tensor-floor.ts";
 
 /** The share of the echo's rate that the issue asks for, at this many calls in flight. */
-const GOAL = { atLeast: 0.35, inFlight: 64 };
+const GOAL = { atLeast: 0.5, inFlight: 64 };
+const IN_FLIGHT: readonly number[] = [1, 16, 64, 256];
+/** A tensor model's own, unless its auspex.json says another. */
+const BATCH_MAX = 32;
 const FLOATS = 64;
-const WARM_UP_SECONDS = 2;
+const WARM_UP_SECONDS = 1;
 export const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
 
-/** One row for `bench/mlp`. */
-export function mlpRequest(): Uint8Array {
+/** One row for `bench/mlp`, answered when it is finished or, without `wait`, when it is durable. */
+export function mlpRequest({ wait = true } = {}): Uint8Array {
   const input = Float32Array.from({ length: FLOATS }, (_, i) => Math.sin(i));
   const request = create(CreatePredictionRequestSchema, {
     model: "bench/mlp",
     tensors: { x: { dtype: DataType.FLOAT32, shape: [1, FLOATS], data: new Uint8Array(input.buffer) } },
-    wait: { seconds: 10n },
+    ...(wait && { wait: { seconds: 10n } }),
   });
   return toBinary(CreatePredictionRequestSchema, request);
-}
-
-async function startEcho(bytes: number) {
-  const child = fork(join(import.meta.dirname, "..", "echo-server.ts"), [String(bytes)]);
-  const [{ port }] = (await once(child, "message")) as [{ port: number }];
-  return {
-    address: `127.0.0.1:${port}`,
-    pid: child.pid ?? 0,
-    async [Symbol.asyncDispose]() {
-      child.disconnect();
-      await once(child, "exit");
-    },
-  };
-}
-
-interface Variant {
-  readonly name: string;
-  readonly settings: Readonly<Record<string, string>>;
-}
-
-function variants(workers: readonly number[]): readonly Variant[] {
-  const [first = 1] = workers;
-  return [
-    ...workers.map((count) => ({
-      name: `durable create, ${count} worker${count === 1 ? "" : "s"}`,
-      settings: { WORKERS: String(count) },
-    })),
-    { name: `the same, batching off`, settings: { WORKERS: String(first), BATCH_MAX: "1" } },
-  ];
 }
 
 /** The bytes of one answer, and proof that the server answers as it should. */
@@ -71,20 +40,15 @@ async function probe(generator: Generator, load: Omit<LoadOrder, "inFlight" | "s
 }
 
 async function run(context: BenchContext): Promise<RowResult> {
-  const { generator, inFlight, workers, seconds, rounds, progress } = context;
-  await using cleanUp = new AsyncDisposableStack();
-  const modelsDir = await mkdtemp(join(tmpdir(), "auspex-bench-"));
-  cleanUp.defer(() => rm(modelsDir, { recursive: true, force: true }));
-  await writeMlp(join(modelsDir, "bench", "mlp", "1"));
+  const { generator, inFlight = IN_FLIGHT, workers, seconds, rounds, progress } = context;
+  await using servers = await mlpServers();
   const request = mlpRequest();
   const targets: Target[] = [];
   let answerBytes = 0;
-  for (const { name, settings } of variants(workers)) {
+  for (const count of workers) {
+    const name = `durable create, ${count} worker${count === 1 ? "" : "s"}`;
     progress(`starting: ${name}`);
-    const server = await startServer({ settings: { MODELS_DIR: modelsDir, CATALOGUE: "0", ...settings } });
-    cleanUp.use(server);
-    // Asked to stop before it is made to, so that a profiler in it writes its findings (bench/README.md).
-    cleanUp.defer(async () => void (await server.terminate()));
+    const server = await servers.start({ WORKERS: String(count) });
     const address = new URL(server.grpcUrl).host;
     const load = {
       to: { kind: "grpc", address, path: CREATE_PATH },
@@ -94,17 +58,12 @@ async function run(context: BenchContext): Promise<RowResult> {
     answerBytes = await probe(generator, load);
     targets.push({ name, pid: server.process.pid ?? 0, load });
   }
-  const echo = await startEcho(answerBytes);
-  cleanUp.use(echo);
-  const floor: Target = {
-    name: "bare grpc-js echo",
-    pid: echo.pid,
-    load: { to: { kind: "grpc", address: echo.address, path: ECHO_PATH }, request, expect: "bytes" },
-  };
+  await using echo = await bareGrpc(answerBytes, request);
+  await using loop = startTensorFloor(servers.folder, FLOATS, BATCH_MAX);
   const tables: Table[] = [];
   const goals: Goal[] = [];
   for (const count of inFlight) {
-    const measurements = await measure(generator, [floor, ...targets], {
+    const measurements = await measure(generator, [echo.target, loop.target, ...targets], {
       inFlight: count,
       seconds,
       rounds,
@@ -112,7 +71,7 @@ async function run(context: BenchContext): Promise<RowResult> {
       onRound: (round) => progress(`${count} in flight: round ${round} of ${rounds}`),
     });
     tables.push({ title: `${count} in flight`, measurements });
-    const [echoed, ours] = measurements;
+    const [echoed, , ours] = measurements;
     if (count === GOAL.inFlight && echoed && ours) {
       const value = ours.rate.median / echoed.rate.median;
       goals.push({
@@ -126,7 +85,7 @@ async function run(context: BenchContext): Promise<RowResult> {
     settings: {
       bytes: `${request.length} in, ${answerBytes} out`,
       store: "SQLite, WAL, synchronous=FULL; every answer after its commit",
-      batching: "the model's own maximum, unless the name says off",
+      loop: `one process, batches of as many rows as are in flight, at most ${BATCH_MAX}, as the server's`,
       rounds: `${rounds} × ${seconds} s for each, in turn, after ${WARM_UP_SECONDS} s of warming up; medians`,
     },
     tables,

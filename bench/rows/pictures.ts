@@ -21,23 +21,30 @@ const MODEL = "auspex/mobilenet";
 const FOLDER = join(import.meta.dirname, "..", "..", "catalog", ".cache", "auspex", "mobilenet", "1");
 /** The share of the faster loop's rate that is asked for. */
 const GOAL = 0.9;
-const IN_FLIGHT = 16;
-/** What a loop runs together: at 16 in flight each of two workers has as many. */
+const MANY = 16;
+const LONE = 1;
+/** What a loop runs together. At 16 in flight each of two workers has 8. */
 const FLOOR_BATCHES = [8, 1] as const;
-const WARM_UP_SECONDS = 3;
+const WARM_UP_SECONDS = 2;
 
 interface Variant {
   readonly name: string;
+  /** Whether one call in flight tells anything of it. */
+  readonly lone: boolean;
   readonly settings: Readonly<Record<string, string>>;
 }
 
 function variants(cores: number): readonly Variant[] {
   const workers = `${cores} worker${cores === 1 ? "" : "s"} × 1 thread`;
   return [
-    { name: `durable create, ${workers}`, settings: { WORKERS: String(cores) } },
-    { name: "the same, batching off", settings: { WORKERS: String(cores), BATCH_MAX: "1" } },
+    { name: `durable create, ${workers}`, lone: true, settings: { WORKERS: String(cores) } },
+    {
+      name: "the same, batching off",
+      lone: false,
+      settings: { WORKERS: String(cores), BATCH_MAX: "1" },
+    },
     // On one core these are the first ones again.
-    ...(cores > 1 ? [{ name: `1 worker × ${cores} threads`, settings: { WORKERS: "1" } }] : []),
+    ...(cores > 1 ? [{ name: `1 worker × ${cores} threads`, lone: true, settings: { WORKERS: "1" } }] : []),
   ];
 }
 
@@ -59,7 +66,7 @@ function startFloor(count: number, image: Uint8Array) {
     },
   });
   return {
-    targets: FLOOR_BATCHES.map(target),
+    target,
     async [Symbol.asyncDispose]() {
       child.disconnect();
       await exited;
@@ -76,10 +83,11 @@ async function run(context: BenchContext): Promise<RowResult> {
     CreatePredictionRequestSchema,
     create(CreatePredictionRequestSchema, { model: MODEL, files: { image }, wait: { seconds: 60n } }),
   );
-  const floor = startFloor(cores, image);
-  cleanUp.use(floor);
+  const loops = cleanUp.use(startFloor(cores, image));
+  const loneLoop = cleanUp.use(startFloor(1, image));
   const targets: Target[] = [];
-  for (const { name, settings } of variants(cores)) {
+  const loneTargets: Target[] = [];
+  for (const { name, lone, settings } of variants(cores)) {
     progress(`starting: ${name}`);
     const server = await startServer({ settings });
     cleanUp.use(server);
@@ -90,16 +98,21 @@ async function run(context: BenchContext): Promise<RowResult> {
       request,
       expect: "succeeded prediction",
     } as const;
-    targets.push({ name, pid: server.process.pid ?? 0, load });
+    const target = { name, pid: server.process.pid ?? 0, load };
+    targets.push(target);
+    if (lone) loneTargets.push(target);
   }
-  const measurements = await measure(generator, [...floor.targets, ...targets], {
-    inFlight: IN_FLIGHT,
-    seconds,
-    rounds,
-    warmUpSeconds: WARM_UP_SECONDS,
-    onRound: (round) => progress(`round ${round} of ${rounds}`),
-  });
-  const rates = measurements.map(({ rate }) => rate.median);
+  const at = (inFlight: number, contenders: readonly Target[]) =>
+    measure(generator, contenders, {
+      inFlight,
+      seconds,
+      rounds,
+      warmUpSeconds: WARM_UP_SECONDS,
+      onRound: (round) => progress(`${inFlight} in flight: round ${round} of ${rounds}`),
+    });
+  const lone = await at(LONE, [loneLoop.target(1), ...loneTargets]);
+  const many = await at(MANY, [...FLOOR_BATCHES.map(loops.target), ...targets]);
+  const rates = many.map(({ rate }) => rate.median);
   const fastest = Math.max(...rates.slice(0, FLOOR_BATCHES.length));
   return {
     settings: {
@@ -108,10 +121,13 @@ async function run(context: BenchContext): Promise<RowResult> {
       floor: "p50, p95 and p99 are of one turn of the loop; CPU of its processes is under workers",
       rounds: `${rounds} × ${seconds} s for each, in turn, after ${WARM_UP_SECONDS} s of warming up; medians`,
     },
-    tables: [{ title: `${IN_FLIGHT} in flight`, measurements }],
+    tables: [
+      { title: `${LONE} in flight`, measurements: lone },
+      { title: `${MANY} in flight`, measurements: many },
+    ],
     goals: [
       {
-        what: `${targets[0]?.name}, rate of the faster loop's at ${IN_FLIGHT} in flight`,
+        what: `${targets[0]?.name}, rate of the faster loop's at ${MANY} in flight`,
         value: (rates[FLOOR_BATCHES.length] ?? 0) / fastest,
         atLeast: GOAL,
       },

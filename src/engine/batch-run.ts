@@ -7,7 +7,7 @@ import type { Batch } from "./batcher.ts";
 import type { Calls, Outcome, TensorGroup, TensorGroupOutcome } from "./protocol.ts";
 import type { Signature } from "./signature.ts";
 import { tensorsToJson } from "./tensor-json.ts";
-import type { Ticket } from "./ticket.ts";
+import type { Holder, Ticket } from "./ticket.ts";
 import { fromWire } from "./wire-error.ts";
 import { type Death, WorkerDied, type WorkerProcess } from "./worker-process.ts";
 
@@ -45,15 +45,16 @@ export async function runBatch(
 function watchWaiting(worker: WorkerProcess, items: readonly Ticket[]): () => void {
   let waiting = items.length;
   let timer: NodeJS.Timeout | undefined;
-  for (const ticket of items) {
-    ticket.letGo = () => {
+  const batch: Holder = {
+    letGo() {
       waiting -= 1;
       if (waiting === 0) timer = setTimeout(() => worker.kill({ kind: "abandoned" }), ABANDONED_MS);
-    };
-  }
+    },
+  };
+  for (const ticket of items) ticket.holder = batch;
   return () => {
     clearTimeout(timer);
-    for (const ticket of items) ticket.letGo = () => undefined;
+    for (const ticket of items) ticket.holder = undefined;
   };
 }
 

@@ -1,5 +1,6 @@
 /** Joins the engine's parts: registry, trial worker, worker pool and batcher. */
 import { AuspexError } from "../domain/error.ts";
+import { FleetingSet } from "../domain/fleeting.ts";
 import { runBatch } from "./batch-run.ts";
 import { type Batch, Batcher } from "./batcher.ts";
 import { createTrainer, type RunningTrainer } from "./create-trainer.ts";
@@ -15,7 +16,7 @@ import { orAbort } from "./or-abort.ts";
 import type { LoadedVersion, ModelSource, WorkerSettings } from "./protocol.ts";
 import { type TaskInput, taskInput } from "./task-input.ts";
 import { runTextParts, textParts } from "./text-parts.ts";
-import { Ticket } from "./ticket.ts";
+import { type Holder, Ticket } from "./ticket.ts";
 import { Trial } from "./trial.ts";
 import { type Served, WorkerPool } from "./worker-pool.ts";
 import { startWorkerProcess, WorkerDied, type WorkerProcess } from "./worker-process.ts";
@@ -48,6 +49,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const models = await createModelRegistry({
       modelsDir: options.modelsDir,
       catalogueDirs: options.catalogueDirs,
+      catalogueModels: options.catalogueModels,
       load: (found, signal) => core.load(found, signal),
       unload: async (owner, name, version) => core.unload(keyOf(owner, name, version)),
       // Versions are tried one after the other, and the one before may take all of its time.
@@ -91,11 +93,12 @@ class EngineCore {
   readonly #options: EngineOptions;
   readonly #batcher = new Batcher<Ticket>();
   readonly #served = new Map<string, Served>();
-  readonly #tickets = new Set<Ticket>();
+  readonly #tickets = new FleetingSet<Ticket>();
   readonly #listeners = new Set<() => void>();
   readonly #pool: WorkerPool;
   readonly #trial: Trial;
   readonly trainer: RunningTrainer;
+  readonly #queue: Holder = { letGo: (ticket) => void this.#batcher.remove(ticket) };
   /** The line of pictures that were in a worker when it died. */
   #suspects: Promise<unknown> = Promise.resolve();
   #isOpen = false;
@@ -196,14 +199,12 @@ class EngineCore {
       throw new AuspexError("resource_exhausted", `the engine has ${JOBS_MAX} jobs already`);
     }
     const ticket = new Ticket(key, job, input);
-    if (!ticket.settled) {
-      this.#tickets.add(ticket);
-      this.#enqueue(ticket);
-    }
+    const seat = this.#tickets.add(ticket);
+    if (!ticket.settled) this.#enqueue(ticket);
     try {
       return await ticket.result;
     } finally {
-      this.#tickets.delete(ticket);
+      this.#tickets.leave(seat);
       this.#announce();
     }
   }
@@ -274,9 +275,9 @@ class EngineCore {
   async drain(graceMs: number): Promise<void> {
     this.#closing = true;
     this.#announce();
-    const results = [...this.#tickets].map(({ result }) => result);
+    const results = this.#tickets.values().map(({ result }) => result);
     const timer = setTimeout(() => {
-      for (const ticket of this.#tickets) ticket.fail(shuttingDown());
+      for (const ticket of this.#tickets.values()) ticket.fail(shuttingDown());
     }, graceMs);
     await Promise.allSettled(results);
     clearTimeout(timer);
@@ -293,7 +294,7 @@ class EngineCore {
       ticket.fail(outOfService(ticket.key));
       return;
     }
-    ticket.letGo = () => void this.#batcher.remove(ticket);
+    ticket.holder = this.#queue;
     this.#batcher.add(ticket);
     this.#pool.wake();
   }

@@ -110,6 +110,8 @@ export interface EngineOptions {
   readonly modelsDir: string;
   /** Read-only folders of the same form beside it (the catalogue's cache). */
   readonly catalogueDirs: readonly string[];
+  /** `owner/name` of the models there that are served; undefined: all. */
+  readonly catalogueModels?: ReadonlySet<string> | undefined;
   readonly workers: number;
   /** That a model runs on in each worker, where its runtime has threads. */
   readonly threads: number;

@@ -52,6 +52,8 @@ export interface ModelRegistryOptions {
   readonly modelsDir: string;
   /** Read-only roots beside it; one that is missing may appear later. */
   readonly catalogueDirs: readonly string[];
+  /** `owner/name` of the models in these that are served; undefined: all. */
+  readonly catalogueModels?: ReadonlySet<string> | undefined;
   /** Loads and warms up a version aside; rejects with the reason why it cannot serve. */
   readonly load: (found: FoundVersion, signal: AbortSignal) => Promise<LoadedVersion>;
   /** Frees a version. Also called after a load that failed or ran out of time: it may know nothing of it. */
@@ -212,10 +214,12 @@ class Registry implements RunningModelRegistry {
   async #look(): Promise<void> {
     const found = new Map<string, Found>();
     const unknown: string[] = [];
+    const { catalogueModels } = this.#options;
     for (const { folder, isCatalogue } of this.#roots) {
       const places = await this.#list(folder);
       if (!places) unknown.push(join(folder, "/"));
       for (const place of places ?? []) {
+        if (isCatalogue && catalogueModels?.has(`${place.owner}/${place.name}`) === false) continue;
         if (!found.has(label(place))) found.set(label(place), { place, isCatalogue });
       }
     }

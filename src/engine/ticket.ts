@@ -16,13 +16,21 @@ const DEATHS_MAX = 2;
 /** setTimeout's longest delay; later deadlines are looked at again then. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
+/** Where a ticket is: told when it is settled there. */
+export interface Holder {
+  letGo(ticket: Ticket): void;
+}
+
 export class Ticket implements BatchItem {
   readonly key: string;
   readonly input: TaskInput;
   /** Rejects with AuspexError. */
   readonly result: Promise<JobResult>;
-  /** What has to happen where the ticket is when it is settled; set by whoever takes it. */
-  letGo: () => void = () => undefined;
+  /**
+   * Set by whoever takes it. An object that many tickets share: a function of each one's own, kept in a field, would keep
+   * the ticket from V8's collector of young objects.
+   */
+  holder: Holder | undefined;
   readonly #job: Job;
   readonly #resolve: (result: JobResult) => void;
   readonly #reject: (error: AuspexError) => void;
@@ -70,7 +78,7 @@ export class Ticket implements BatchItem {
 
   /** False when it is too late to run: the ticket is then settled. */
   leaveQueue(): boolean {
-    this.letGo = () => undefined;
+    this.holder = undefined;
     this.#leftQueueAt = performance.now();
     // The timer may be late when the main thread was busy.
     if (performance.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
@@ -89,7 +97,7 @@ export class Ticket implements BatchItem {
   /** Resolves with whether it is to run again. */
   async survives(death: Death): Promise<boolean> {
     if (this.#settled) return false;
-    this.letGo = () => undefined;
+    this.holder = undefined;
     if (death.kind === "closed") {
       this.fail(new AuspexError("unavailable", "the server is shutting down"));
       return false;
@@ -138,7 +146,7 @@ export class Ticket implements BatchItem {
     this.#settled = true;
     clearTimeout(this.#timer);
     this.#job.signal.removeEventListener("abort", this.#onAbort);
-    this.letGo();
+    this.holder?.letGo(this);
     return true;
   }
 }

@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { FleetingMap } from "../domain/fleeting.ts";
 import type { EngineLog } from "./engine.ts";
 import { patientTimeout } from "./patient-timeout.ts";
 import {
@@ -138,7 +139,7 @@ function forwardOutput({ pid, stdin, stdout, stderr }: ChildProcess, log: Engine
 class ForkedWorker implements WorkerProcess {
   readonly pid: number;
   readonly #child: ChildProcess;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new FleetingMap<number, Pending>();
   readonly #up = Promise.withResolvers<void>();
   readonly #gone = Promise.withResolvers<Death>();
   readonly #stopStartTimeout: () => void;
@@ -232,9 +233,7 @@ class ForkedWorker implements WorkerProcess {
   }
 
   #take(id: number): Pending | undefined {
-    const call = this.#pending.get(id);
-    this.#pending.delete(id);
-    return call;
+    return this.#pending.delete(id);
   }
 
   #end(reason: Death): void {

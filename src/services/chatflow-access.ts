@@ -29,6 +29,8 @@ export interface ChatflowAccess {
    * that is right, `permission_denied` with the flow's own words for a web page of another origin.
    */
   asked(id: string, call: CallContext): Promise<Chatflow>;
+  /** Rejects as `asked` does for this principal, from whichever page: before the rest of a request is read. */
+  admit(id: string, principal: Principal): Promise<void>;
   /** As `asked`, and takes one question of the flow's rate limit; rejects with `resource_exhausted` in its words. */
   question(id: string, call: CallContext): Promise<Chatflow>;
   /**
@@ -79,16 +81,25 @@ export function createChatflowAccess({ flows, open, origins, nowMs }: ChatflowAc
     );
   }
 
-  async function asked(id: string, call: CallContext): Promise<Chatflow> {
+  async function admitted(id: string, principal: Principal): Promise<Chatflow> {
     const flow = await get(id);
-    const answer = verdict(flow, call.principal);
+    const answer = verdict(flow, principal);
     if (!flow || answer !== "yes") throw refuse(answer === "yes" ? "not_found" : answer, id);
+    return flow;
+  }
+
+  async function asked(id: string, call: CallContext): Promise<Chatflow> {
+    const flow = await admitted(id, call.principal);
     checkOrigin(flow, call);
     return flow;
   }
 
   return {
     asked,
+
+    async admit(id, principal) {
+      await admitted(id, principal);
+    },
 
     async owned(id, { principal }) {
       const flow = principal.chatflow === undefined ? await get(id) : undefined;

@@ -284,6 +284,7 @@ export function createServices({
     ),
     authenticate,
     authenticateAsker: chatflows.authenticateAsker,
+    admitAsker: access.admit,
     renewToken: tokens.renew,
     rateLimit: (principal) => rate.state(principal.name),
     health,

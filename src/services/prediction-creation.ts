@@ -5,6 +5,7 @@
 import type { CreatePredictionRequest } from "../../gen/auspex/v1/prediction_pb.ts";
 import type { Chatflow } from "../domain/chatflow.ts";
 import { AuspexError, invalidArgument } from "../domain/error.ts";
+import { FleetingSet } from "../domain/fleeting.ts";
 import type { ImageId, PredictionId } from "../domain/id.ts";
 import type { Image } from "../domain/image.ts";
 import { type ModelRef, type ModelVersion, parseModelRef } from "../domain/model.ts";
@@ -91,13 +92,10 @@ type Target =
 export function createPredictionCreation(options: CreationOptions): PredictionCreation {
   const { input, directory, access, intake, inFlight, runner, hints, limits, now, deliveriesFor } = options;
   const { store, egress } = input;
-  /**
-   * What ends the waits of unwritten ones. Not listeners of the signal each: of a signal that lives as long as the server,
-   * one that is gone still holds the next, so that the collector of young objects would find none of them dead.
-   */
-  const waiting = new Set<() => void>();
+  /** What ends the waits of unwritten ones. A listener of the signal, once gone, would still hold the next one. */
+  const waits = new FleetingSet<() => void>();
   options.ending.addEventListener("abort", () => {
-    for (const stop of waiting) stop();
+    for (const stop of waits.values()) stop();
   });
 
   async function resolve(request: CreatePredictionRequest, call: CallContext): Promise<Target> {
@@ -248,8 +246,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     const run = runner.runUnwritten(prediction, accepted, () => images);
     const timer = Promise.withResolvers<"elapsed">();
     const timeout = setTimeout(() => timer.resolve("elapsed"), waitMs);
-    const stop = () => timer.resolve("elapsed");
-    waiting.add(stop);
+    const wait = waits.add(() => timer.resolve("elapsed"));
     call.signal.addEventListener("abort", run.abandon, { once: true });
     try {
       const first = await Promise.race([run.settled, timer.promise]);
@@ -258,7 +255,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
       return (await run.write(await images)) ?? (await run.settled);
     } finally {
       clearTimeout(timeout);
-      waiting.delete(stop);
+      waits.leave(wait);
       call.signal.removeEventListener("abort", run.abandon);
     }
   }

@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
+import { FleetingMap } from "../domain/fleeting.ts";
 import type { Image } from "../domain/image.ts";
 import type { Prediction } from "../domain/prediction.ts";
 import type { NewDelivery } from "../domain/webhook.ts";
@@ -84,7 +85,7 @@ interface Running {
 export function createRunner(options: RunnerOptions): Runner {
   const { input, hints, now, leaseMs, deliveriesFor, log } = options;
   const { store, engine } = input;
-  const running = new Map<string, Running>();
+  const running = new FleetingMap<string, Running>();
   let closing = false;
   let pulling = false;
   let pulled = Promise.resolve();
@@ -334,9 +335,9 @@ export function createRunner(options: RunnerOptions): Runner {
   // ---- leases ------------------------------------------------------------------------------------------------
 
   async function renew(expiresAt: number): Promise<void> {
-    const leases = [...running.values()].flatMap(({ prediction, lease }) =>
-      lease === undefined ? [] : [{ id: prediction.id, token: lease }],
-    );
+    const leases = running
+      .values()
+      .flatMap(({ prediction, lease }) => (lease === undefined ? [] : [{ id: prediction.id, token: lease }]));
     leasedUntil = leases.length === 0 ? Number.POSITIVE_INFINITY : expiresAt;
     if (leases.length === 0) return;
     for (const id of await store.predictions.renew({ leases, expiresAt })) {
@@ -375,7 +376,7 @@ export function createRunner(options: RunnerOptions): Runner {
     },
     async drain(graceMs) {
       await stopPulling();
-      const all = Promise.all([...running.values()].map((entry) => entry.done));
+      const all = Promise.all(running.values().map((entry) => entry.done));
       const grace = new AbortController();
       await Promise.race([all, delay(graceMs, undefined, { signal: grace.signal }).catch(() => {})]);
       grace.abort();
@@ -386,7 +387,7 @@ export function createRunner(options: RunnerOptions): Runner {
       // An expiry of now lets the next server claim them at once.
       await renew(now()).catch(() => {});
       for (const entry of running.values()) entry.abort.abort();
-      await Promise.all([...running.values()].map((entry) => entry.done));
+      await Promise.all(running.values().map((entry) => entry.done));
     },
   };
 }

@@ -34,6 +34,11 @@ export interface Services {
    */
   authenticateAsker(token: string | undefined): Promise<Principal>;
   /**
+   * Whether that principal may ask the chatflow at all, before what it asks is read. Rejects as the operations do, with
+   * `unauthenticated` or `not_found`.
+   */
+  admitAsker(chatflow: string, principal: Principal): Promise<void>;
+  /**
    * A user's or a secret's JWT anew, with the same claims and four hours ahead, for a dialect that answers one with
    * every call, and whom it stands for. An open server cannot know who signed, and signs by itself; there too it must
    * be well-formed and not expired. Rejects with `unauthenticated`.

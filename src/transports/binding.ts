@@ -10,9 +10,17 @@ import { ImageService } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { TrainingService } from "../../gen/auspex/v1/training_pb.ts";
+import type { Config } from "../config.ts";
+import { AuspexError } from "../domain/error.ts";
 import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext, Operations } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
+
+/**
+ * Bytes of a body that nobody vouches for: a token is 8 KiB at most, a rating's comment 16 KiB. As long as those that the
+ * budget keeps a part of its own for: sent slowly, others would take the room of callers who may send more.
+ */
+export const UNVOUCHED_BODY_MAX = 64 * 1024;
 
 /** What an operation answers before it is made a message of the method's output type. */
 export type Answer = MessageInitShape<DescMessage>;
@@ -73,6 +81,32 @@ const SMALL: ReadonlySet<DescMethod> = new Set<DescMethod>([
 /** Whether its requests are short and may come from anybody. */
 export function isSmall(method: DescMethod): boolean {
   return SMALL.has(method);
+}
+
+/** Bytes, unpacked, of a message that the caller may send to the method. */
+export function mostBytes(
+  method: DescMethod,
+  caller: Principal,
+  { MAX_BODY_BYTES }: Pick<Config, "MAX_BODY_BYTES">,
+): number {
+  const isAnybodys = isPublic(method) || isSmall(method) || caller.name === NOBODY.name;
+  return isAnybodys ? Math.min(UNVOUCHED_BODY_MAX, MAX_BODY_BYTES) : MAX_BODY_BYTES;
+}
+
+/** @throws AuspexError `resource_exhausted` for a message of more than `mostBytes` */
+export function checkSize(
+  bytes: number,
+  method: DescMethod,
+  caller: Principal,
+  config: Pick<Config, "MAX_BODY_BYTES">,
+): void {
+  const max = mostBytes(method, caller, config);
+  if (bytes <= max) return;
+  const whose = max < config.MAX_BODY_BYTES && !isPublic(method) && !isSmall(method);
+  throw new AuspexError(
+    "resource_exhausted",
+    `the message has ${bytes} bytes; at most ${max} are allowed${whose ? " without a credential" : ""}`,
+  );
 }
 
 /** Whether a caller without a credential may call it. */

@@ -173,7 +173,7 @@ function check(message: Uint8Array, { json, schema }: BodyForm, { maxValues }: B
   if (!json) decodeMessage(schema, message, maxValues);
 }
 
-function tooLarge(bytes: number, max: number): AuspexError {
+export function tooLarge(bytes: number, max: number): AuspexError {
   return new AuspexError(
     "resource_exhausted",
     `the message has ${bytes} bytes or more; at most ${max} are allowed`,

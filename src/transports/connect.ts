@@ -8,6 +8,7 @@ import {
   Code,
   ConnectError,
   type ConnectRouter,
+  type ContextValues,
   cors as connectHeaders,
   createConnectRouter,
   createContextKey,
@@ -24,16 +25,27 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { AuspexError, ERROR_CODES } from "../domain/error.ts";
-import type { Principal } from "../domain/principal.ts";
+import { NOBODY, type Principal } from "../domain/principal.ts";
 import type { CallContext } from "../services/call.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Answer, type Binding, bindings, callerOf, isPublic, isSmall, methodName } from "./binding.ts";
+import {
+  type Answer,
+  type Binding,
+  bindings,
+  callerOf,
+  methodName,
+  methodPath,
+  mostBytes,
+  type UnaryBinding,
+} from "./binding.ts";
 import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
+import { connectError } from "./connect-error.ts";
+import { serveUnary, unaryForm } from "./connect-unary.ts";
 import { allowOrigins } from "./cors.ts";
 import { READ_OPTIONS } from "./decode-message.ts";
-import { CALLER_GONE, DEADLINE_PASSED, refusal, refusalDetails } from "./refusal.ts";
+import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
 
 export interface ConnectDeps {
   readonly services: Services;
@@ -56,9 +68,6 @@ const GZIP: Compression = {
   compress: compressionGzip.compress,
   decompress: (bytes, max) => compressionGzip.decompress(bytes, Math.min(max, SMALL_BODY_BYTES)),
 };
-
-/** Bytes of a body that nobody vouches for: a token is 8 KiB at most, a rating's comment 16 KiB. */
-const PUBLIC_BODY_MAX = 64 * 1024;
 
 const PRINCIPAL = createContextKey<Principal | undefined>(undefined);
 const ADDRESS = createContextKey<string | undefined>(undefined);
@@ -88,14 +97,24 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
     // A misspelt field is told instead of being ignored.
     jsonOptions: { ignoreUnknownFields: false },
     binaryOptions: READ_OPTIONS,
-    // Before the body is read: who may not call does not get to send megabytes.
+    // Before the body is read: who may not call does not get to send megabytes; see also `mostBytes`.
     requestGate: async (context) => {
       context.values.set(PRINCIPAL, await principalOf(context, deps));
     },
   });
-  for (const binding of bindings(deps.services)) route(router, binding, deps);
+  const unary = new Map<string, UnaryBinding>();
+  for (const binding of bindings(deps.services)) {
+    route(router, binding, deps);
+    if (binding.kind === "unary") unary.set(methodPath(binding.method), binding);
+  }
   for (const handler of router.handlers) {
-    scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, deps));
+    const binding = unary.get(handler.requestPath);
+    scope.all(handler.requestPath, (request, reply) => {
+      const form = binding && unaryForm(request, TIMEOUT_MS_MAX);
+      return binding && form
+        ? serveUnary(binding, form, request, reply, { ...deps, gzip: GZIP })
+        : serve(handler, request, reply, deps);
+    });
   }
 }
 
@@ -108,11 +127,7 @@ function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void
       : (request: Message, context: HandlerContext) =>
           stream(method, context, deps, (call) => binding.run(request, call));
   // The router derives the type from a method known at compile time; a binding is any method.
-  router.rpc(
-    binding.method,
-    implementation as never,
-    isPublic(binding.method) || isSmall(binding.method) ? { readMaxBytes: PUBLIC_BODY_MAX } : undefined,
-  );
+  router.rpc(binding.method, implementation as never);
 }
 
 async function answer(
@@ -192,12 +207,6 @@ function callContext(context: HandlerContext, signal: AbortSignal): CallContext 
   };
 }
 
-function connectError(error: AuspexError): ConnectError {
-  const code: Code = ERROR_CODES[error.code].grpc;
-  const details = refusalDetails(error).map(({ desc, value }) => ({ desc, value }));
-  return new ConnectError(error.message.toWellFormed(), code, undefined, details, error);
-}
-
 async function serve(
   handler: UniversalHandler,
   request: FastifyRequest,
@@ -206,8 +215,8 @@ async function serve(
 ): Promise<void> {
   if (GRPC.test(request.headers["content-type"] ?? "")) return refuseGrpc(reply, grpcPort);
   let call: ReturnType<typeof universalRequestFromNodeRequest>;
+  const values = createContextValues().set(ADDRESS, request.ip);
   try {
-    const values = createContextValues().set(ADDRESS, request.ip);
     call = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
   } catch (cause) {
     throw new AuspexError("invalid_argument", "the Host header or the path is malformed", { cause });
@@ -221,7 +230,7 @@ async function serve(
   reply.raw.once("close", share.close);
   reply.hijack();
   try {
-    const response = await handler({ ...call, body: bodyOf(handler, request, share, config) });
+    const response = await handler({ ...call, body: bodyOf(handler, request, values, share, config) });
     // What it left unread is thrown away: a caller that sends all before it reads would otherwise never get there.
     request.raw.resume();
     // The response bypasses Fastify, so what hooks have set is handed over.
@@ -240,6 +249,7 @@ async function serve(
 async function* bodyOf(
   { method }: UniversalHandler,
   { raw, headers }: FastifyRequest,
+  values: ContextValues,
   share: ByteShare,
   config: Config,
 ): AsyncGenerator<Uint8Array> {
@@ -258,7 +268,8 @@ async function* bodyOf(
     schema: method.input,
   };
   const limits = {
-    maxBytes: isPublic(method) ? PUBLIC_BODY_MAX : config.MAX_BODY_BYTES,
+    // It is read after the gate, which knows who calls.
+    maxBytes: mostBytes(method, values.get(PRINCIPAL) ?? NOBODY, config),
     maxValues: config.MAX_JSON_VALUES,
     share,
   };

@@ -1,5 +1,5 @@
 /** One gRPC call: decode, call the operation once, encode. Bound generically; see `Binding`. */
-import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
 import type {
   handleServerStreamingCall,
   handleUnaryCall,
@@ -8,12 +8,14 @@ import type {
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
+import type { Principal } from "../domain/principal.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
 import {
   type Answer,
   type Binding,
   callerOf,
+  checkSize,
   methodName,
   type StreamBinding,
   type UnaryBinding,
@@ -24,7 +26,7 @@ import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
 
 export interface CallDeps {
   readonly services: Services;
-  readonly config: Pick<Config, "MAX_JSON_VALUES">;
+  readonly config: Pick<Config, "MAX_JSON_VALUES" | "MAX_BODY_BYTES">;
   readonly log: Logger;
 }
 
@@ -35,11 +37,8 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
   const method = methodName(binding);
   return async (call, callback) => {
     const abort = new AbortController();
-    let finished = false;
-    // Also emitted after the answer, where aborting would only cost.
-    call.on("cancelled", () => {
-      if (!finished) abort.abort(CALLER_GONE);
-    });
+    const onCancelled = () => abort.abort(CALLER_GONE);
+    call.once("cancelled", onCancelled);
     try {
       const context = {
         principal: await principalOf(call, binding, deps),
@@ -47,15 +46,13 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
         deadlineAt: deadlineOf(call),
         address: addressOf(call),
       };
-      const answer = await binding.run(
-        decodeMessage(binding.method.input, call.request, deps.config.MAX_JSON_VALUES),
-        context,
-      );
+      const answer = await binding.run(messageOf(call, binding, context.principal, deps), context);
       callback(null, encode(binding.method.output, answer));
     } catch (thrown) {
       callback(grpcStatus(refusal(thrown, { method, signal: abort.signal, log: deps.log })));
     } finally {
-      finished = true;
+      // Also emitted after the answer, where aborting would only cost.
+      call.off("cancelled", onCancelled);
     }
   };
 }
@@ -74,10 +71,7 @@ export function streamHandler(
     try {
       const principal = await principalOf(call, binding, deps);
       const context = { principal, signal, deadlineAt, address: addressOf(call) };
-      for await (const answer of binding.run(
-        decodeMessage(binding.method.input, call.request, deps.config.MAX_JSON_VALUES),
-        context,
-      )) {
+      for await (const answer of binding.run(messageOf(call, binding, principal, deps), context)) {
         await write(call, encode(binding.method.output, answer), signal);
         signal.throwIfAborted();
       }
@@ -128,6 +122,17 @@ type Call = ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffe
 function principalOf(call: Call, { method }: Binding, { services }: CallDeps) {
   const [header] = call.metadata.get("authorization");
   return callerOf(services, method, bearerToken(header?.toString()));
+}
+
+/** Its size is looked at again, for it may have been packed. */
+function messageOf(
+  { request }: Call,
+  { method }: Binding,
+  principal: Principal,
+  { config }: CallDeps,
+): Message {
+  checkSize(request.length, method, principal, config);
+  return decodeMessage(method.input, request, config.MAX_JSON_VALUES);
 }
 
 /** Without the port. */

@@ -12,8 +12,8 @@ export interface IntakeOptions {
   readonly budget: ByteBudget;
   /** Bytes of one message, inflated. */
   readonly maxBytes: number;
-  /** Rejects for who may not send a large message there. */
-  readonly authenticate: (path: string, authorization: string | undefined) => Promise<unknown>;
+  /** Rejects for who may not send a message of so many bytes, more than a small one, there. */
+  readonly admit: (bytes: number, path: string, authorization: string | undefined) => Promise<void>;
 }
 
 export interface Arrival {
@@ -88,7 +88,7 @@ function countMessages(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   arrival: Linked,
-  { budget, maxBytes, authenticate }: IntakeOptions,
+  { budget, maxBytes, admit }: IntakeOptions,
 ): void {
   const path = String(headers[":path"]);
   const isReflection = REFLECTION.test(path);
@@ -96,11 +96,13 @@ function countMessages(
   const head = Buffer.alloc(HEAD_BYTES);
   let headBytes = 0;
   let bodyBytes = 0;
+  /** What the message that comes may become beside its own bytes. */
+  let inflatedBytes = 0;
   let messages = 0;
   let share = budget.open();
   stream.once("close", () => share.close());
 
-  const admit = (length: number, isCompressed: boolean): void => {
+  const begin = (length: number, isCompressed: boolean): void => {
     messages++;
     if (length > max) {
       throw new AuspexError(
@@ -113,33 +115,47 @@ function countMessages(
       share.close();
       share = budget.open();
     }
-    // What it inflates to is known only when it has; until then it is what it may be at most.
-    share.take(isCompressed ? length + Math.min(max, length * INFLATED_PER_BYTE) : length);
+    share.take(length);
+    inflatedBytes = isCompressed ? Math.min(max, length * INFLATED_PER_BYTE) : 0;
+    if (length > SMALL_BODY_BYTES) askWhoSends(length);
   };
-  const askWhoSends = (): void => {
+  /**
+   * It is inflated once all of it is there, and so that much is not held for one that comes slowly. What it inflates to
+   * is known only when it has; until then it is what it may be at most.
+   */
+  const end = (): void => {
+    if (inflatedBytes > 0) share.take(inflatedBytes);
+    inflatedBytes = 0;
+  };
+  const askWhoSends = (length: number): void => {
     stream.pause();
-    authenticate(path, headers.authorization)
-      .catch((thrown: unknown) => arrival.refuse(AuspexError.from(thrown)))
+    admit(length, path, headers.authorization)
+      .catch(refuse)
       .finally(() => stream.resume());
+  };
+  const refuse = (thrown: unknown): void => {
+    // Nothing of it is kept, and its sender may leave the stream open.
+    share.close();
+    arrival.refuse(AuspexError.from(thrown));
   };
   stream.on("data", (chunk: Buffer) => {
     for (let at = 0; at < chunk.length && arrival.isTaken; ) {
       const wanted = bodyBytes > 0 ? bodyBytes : HEAD_BYTES - headBytes;
       const here = Math.min(wanted, chunk.length - at);
-      if (bodyBytes > 0) {
-        bodyBytes -= here;
-      } else {
-        chunk.copy(head, headBytes, at, at + here);
-        headBytes = (headBytes + here) % HEAD_BYTES;
-        if (here === wanted) {
-          bodyBytes = head.readUInt32BE(1);
-          try {
-            admit(bodyBytes, head[0] === 1);
-            if (bodyBytes > SMALL_BODY_BYTES) askWhoSends();
-          } catch (thrown) {
-            arrival.refuse(AuspexError.from(thrown));
+      try {
+        if (bodyBytes > 0) {
+          bodyBytes -= here;
+          if (bodyBytes === 0) end();
+        } else {
+          chunk.copy(head, headBytes, at, at + here);
+          headBytes = (headBytes + here) % HEAD_BYTES;
+          if (here === wanted) {
+            bodyBytes = head.readUInt32BE(1);
+            begin(bodyBytes, head[0] === 1);
           }
         }
+      } catch (thrown) {
+        refuse(thrown);
       }
       at += here;
     }

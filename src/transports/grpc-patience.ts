@@ -2,6 +2,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Config } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
+import { FleetingSet } from "../domain/fleeting.ts";
 import type { Arrival } from "./grpc-intake.ts";
 
 export interface Patience {
@@ -11,6 +12,7 @@ export interface Patience {
 }
 
 interface Progress {
+  readonly stream: ServerHttp2Stream;
   readonly arrival: Arrival;
   readonly openedAt: number;
   /** Whether it was told that its time is over. */
@@ -24,10 +26,11 @@ interface Progress {
 const CHECK_MS = 2_000;
 
 export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Patience {
-  const calls = new Map<ServerHttp2Stream, Progress>();
+  const calls = new FleetingSet<Progress>();
   const check = () => {
     const now = performance.now();
-    for (const [stream, progress] of calls) {
+    for (const progress of calls.values()) {
+      const { stream } = progress;
       if (!stream.readableEnded && now - progress.openedAt > REQUEST_TIMEOUT) {
         // Who does not end after the answer either is cut off.
         if (progress.isLate) cutOff(stream);
@@ -52,8 +55,8 @@ export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Pat
   return {
     watch(stream, arrival) {
       const now = performance.now();
-      calls.set(stream, { arrival, openedAt: now, isLate: false, pending: 0, since: now });
-      stream.once("close", () => calls.delete(stream));
+      const call = calls.add({ stream, arrival, openedAt: now, isLate: false, pending: 0, since: now });
+      stream.once("close", () => calls.leave(call));
     },
     stop: () => clearInterval(timer),
   };

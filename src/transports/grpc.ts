@@ -15,13 +15,19 @@ import { type Config, isLoopback } from "../config.ts";
 import { AuspexError } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
 import { bearerToken } from "./bearer.ts";
-import { type Binding, bindings, callerOf, isPublic, methodPath, serviceNames } from "./binding.ts";
+import { type Binding, bindings, callerOf, checkSize, methodPath, serviceNames } from "./binding.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { type CallDeps, streamHandler, unaryHandler } from "./grpc-call.ts";
 import { createIntake, type Intake } from "./grpc-intake.ts";
 import { createPatience, type Patience } from "./grpc-patience.ts";
 import { addStandardServices } from "./grpc-standard.ts";
-import { headerBytes, http2ServersOf, limitControlFrames, limitSessions } from "./http2-limits.ts";
+import {
+  headerBytes,
+  http2ServersOf,
+  limitControlFrames,
+  limitSessions,
+  widenWindow,
+} from "./http2-limits.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -105,6 +111,7 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
   for (const http2Server of http2ServersOf(server)) {
     http2Server.maxConnections = connectionsMax;
     http2Server.on("session", limitControlFrames);
+    http2Server.on("session", widenWindow);
     // Before grpc-js's own listener, so that what is refused never gets there.
     http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
       const arrival = intake.take(stream, headers);
@@ -137,12 +144,12 @@ function intakeOf(
   return createIntake({
     budget,
     maxBytes: config.MAX_BODY_BYTES,
-    async authenticate(path, authorization) {
+    async admit(bytes, path, authorization) {
       const method = methods.get(path);
-      if (method === undefined || isPublic(method)) {
+      if (method === undefined) {
         throw new AuspexError("resource_exhausted", `${path} takes no message of that size`);
       }
-      await callerOf(services, method, bearerToken(authorization));
+      checkSize(bytes, method, await callerOf(services, method, bearerToken(authorization)), config);
     },
   });
 }

@@ -56,6 +56,7 @@ export async function openScene(settings: Readonly<Record<string, string>> = {})
   begun.defer(() => rm(folder, { recursive: true }));
   const server = await startServer({
     settings: {
+      CATALOGUE: "auspex/minilm, auspex/mobilenet-tiny",
       API_KEYS: `${OWNER}:${OWNER_KEY},zeta:${OTHER_KEY}`,
       ACCOUNTS_FILE: file,
       JWT_SECRET,

@@ -30,7 +30,11 @@ beforeAll(async () => {
     response.end(await readFile(join(folder, name)));
   });
   pages.listen(0, "127.0.0.1");
-  [server, browser] = await Promise.all([startServer(), launchChromium(), once(pages, "listening")]);
+  [server, browser] = await Promise.all([
+    startServer({ settings: { CATALOGUE: "auspex/mobilenet" } }),
+    launchChromium(),
+    once(pages, "listening"),
+  ]);
 });
 afterAll(async () => {
   await browser?.close();

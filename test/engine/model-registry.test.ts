@@ -39,6 +39,7 @@ interface Choices {
   readonly load?: (found: FoundVersion, signal: AbortSignal) => Promise<LoadedVersion>;
   readonly unload?: () => Promise<void>;
   readonly loadTimeoutMs?: number;
+  readonly catalogueModels?: ReadonlySet<string>;
   readonly log?: EngineLog;
 }
 
@@ -119,6 +120,13 @@ describe("finding", () => {
     await start();
     expect(states()).toEqual([]);
     expect(await readdir(modelsDir)).toEqual([]);
+  });
+
+  it("serves those of the catalogue that are chosen, and no others", async () => {
+    for (const name of ["auspex/a", "auspex/b"]) await writeModel(catalogueDir, name, 1, modelFiles(1));
+    await writeModel(modelsDir, "local/c", 1, modelFiles(1));
+    await start({ catalogueModels: new Set(["auspex/b", "auspex/none"]) });
+    expect(states()).toEqual(["auspex/b:1 ready", "local/c:1 ready"]);
   });
 
   it("lets the models folder win over the catalogue", async () => {

@@ -21,6 +21,7 @@ import {
   until,
 } from "../harness.ts";
 import { writeMlp } from "../models/mlp.ts";
+import { writeText } from "../models/text.ts";
 import { childrenOf, residentBytes } from "../processes.ts";
 import { type Actor, play, type Scene, seeded } from "./actor.ts";
 import { check, type Expected, type Violation } from "./checker.ts";
@@ -35,6 +36,8 @@ import { createHistory, type Event, type History, isTerminal, type Probed } from
 import { rpcActor, seenOf } from "./rpc-client.ts";
 
 const MODEL = "local/mlp";
+/** Of few words and two numbers a text: a flow has to have one, also where words alone answer. */
+const TEXT_MODEL = "local/text";
 const PICTURE_MODEL = "auspex/mobilenet-tiny";
 const PHOTOGRAPHS = ["zebra", "panda"] as const;
 const INPUTS = 24;
@@ -92,13 +95,20 @@ export async function run(options: RunOptions): Promise<Verdict> {
   const models = await mkdtemp(join(tmpdir(), "auspex-models-"));
   const dataDir = await mkdtemp(join(tmpdir(), "auspex-history-"));
   await writeMlp(join(models, MODEL, "1"), { sizes: [64, 512, 512, 10] });
+  await writeText(join(models, TEXT_MODEL, "1"), {});
   const history = createHistory();
   const receiver = await receiveWebhooks(history);
   const start = () =>
     startServer({
       ...options.launch?.(dataDir),
       dataDir,
-      settings: { MODELS_DIR: models, EGRESS_ALLOW: "127.0.0.0/8", LEASE: "2s", ...options.settings },
+      settings: {
+        CATALOGUE: PICTURE_MODEL,
+        MODELS_DIR: models,
+        EGRESS_ALLOW: "127.0.0.0/8",
+        LEASE: "2s",
+        ...options.settings,
+      },
     });
   const target = { server: await start() };
   try {
@@ -218,7 +228,7 @@ async function makeFlow(server: TestServer): Promise<string> {
     name: "of the run",
     definition: {
       memory: { window: 4 },
-      retriever: { mode: Retriever_Mode.KEYWORD },
+      retriever: { mode: Retriever_Mode.KEYWORD, model: TEXT_MODEL },
       generator: { case: "extractive", value: { sentences: 1 } },
     },
   });

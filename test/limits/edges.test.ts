@@ -32,7 +32,12 @@ beforeAll(async () => {
   const { WAIT_MAX, ...plain } = SETTINGS;
   const settings = Object.fromEntries(Object.entries(plain).map(([name, value]) => [name, String(value)]));
   server = await startServer({
-    settings: { ...settings, WAIT_MAX: `${WAIT_MAX}ms`, EGRESS_ALLOW: "models.example" },
+    settings: {
+      CATALOGUE: "auspex/minilm, auspex/mobilenet-tiny",
+      ...settings,
+      WAIT_MAX: `${WAIT_MAX}ms`,
+      EGRESS_ALLOW: "models.example",
+    },
   });
   const { chatflow } = await clientOf(server, "grpc", ChatflowService).createChatflow({
     name: "flow",

@@ -300,7 +300,11 @@ beforeAll(async () => {
   process.env.TEST_LLM_KEY = "sk-of-the-test";
   process.env.NODE_OPTIONS = `--expose-gc --import ${join(import.meta.dirname, "..", "collect-garbage.ts")}`;
   server = await startServer({
-    settings: { EGRESS_ALLOW: "127.0.0.1", LLM_KEYS: `TEST_LLM_KEY=${endpoint.origin}` },
+    settings: {
+      CATALOGUE: "auspex/minilm",
+      EGRESS_ALLOW: "127.0.0.1",
+      LLM_KEYS: `TEST_LLM_KEY=${endpoint.origin}`,
+    },
   });
   delete process.env.NODE_OPTIONS;
   client = clientOf(server, "grpc", ChatflowService);
@@ -501,7 +505,7 @@ test("a server that is killed in the middle of an answer: the prediction ends on
   });
   const dataDir = await mkdtemp(join(tmpdir(), "auspex-test-"));
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
-  const settings = { EGRESS_ALLOW: "127.0.0.1" };
+  const settings = { CATALOGUE: "auspex/minilm", EGRESS_ALLOW: "127.0.0.1" };
   let [chatflowId, predictionId] = ["", ""];
   {
     await using first = await startServer({ dataDir, settings });
@@ -557,7 +561,7 @@ test("a server that stops lets an answer end, and leaves one that takes too long
   });
   const dataDir = await mkdtemp(join(tmpdir(), "auspex-test-"));
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
-  const settings = { EGRESS_ALLOW: "127.0.0.1", DRAIN: "1500ms" };
+  const settings = { CATALOGUE: "auspex/minilm", EGRESS_ALLOW: "127.0.0.1", DRAIN: "1500ms" };
   const first = await startServer({ dataDir, settings });
   const asking = clientOf(first, "grpc", ChatflowService);
   const ask = async (model: string) => {

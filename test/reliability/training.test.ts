@@ -24,7 +24,7 @@ let undisturbed: { readonly training: Training; readonly head: string };
 
 beforeAll(async () => {
   zip = await zipOfShapes(["circle", "cross"], PICTURES / 2);
-  await using server = await startServer();
+  await using server = await startServer({ settings: { CATALOGUE: "auspex/mobilenet" } });
   const clients = trainingClients(server);
   const { id } = await upload(clients, zip);
   const training = await succeeded(clients, (await start(clients, id, OPTIONS)).id);
@@ -65,7 +65,7 @@ async function killedAt(
   dataDir: string,
   moment: (training: Training, server: TestServer) => boolean | Promise<boolean>,
 ): Promise<Training> {
-  await using server = await startServer({ dataDir });
+  await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
   const clients = trainingClients(server);
   const { id } = await upload(clients, zip);
   const training = await start(clients, id, OPTIONS);
@@ -105,7 +105,7 @@ function slowed(server: TestServer): Disposable {
 
 /** The next server ends it, and nothing tells that it was ever disturbed but its revision. */
 async function endsAsIfUndisturbed(dataDir: string, training: Training): Promise<Training> {
-  await using server = await startServer({ dataDir });
+  await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
   const clients = trainingClients(server);
   const ended = await succeeded(clients, training.id);
   expect(ended.version).toBe(1);
@@ -177,11 +177,11 @@ describe("F37: kill -9 of a training", () => {
     const dataDir = await dataFolder();
     const training = await killedAt(dataDir, () => count(dataDir, "training where attempt = 1") === 1);
     for (const attempt of [2, 3]) {
-      await using server = await startServer({ dataDir });
+      await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
       await until(() => Number(query(dataDir, "select attempt from training").attempt) === attempt);
       await server.kill();
     }
-    await using server = await startServer({ dataDir });
+    await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
     const clients = trainingClients(server);
     const ended = (await watched(clients, training.id)).at(-1);
     expect(ended?.status).toBe(TrainingStatus.FAILED);
@@ -195,7 +195,7 @@ test("F37: stops that were asked for do not count, and cost no more than what wa
   const dataDir = await dataFolder();
   const training = await killedAt(dataDir, () => count(dataDir, "embedding") > 0);
   for (let stops = 0; stops < 3; stops++) {
-    await using server = await startServer({ dataDir });
+    await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
     await until(() => Number(query(dataDir, "select attempt from training").attempt) === 2);
     expect(await server.terminate()).toBe(0);
     expect(query(dataDir, "select attempt, status from training")).toEqual({ attempt: 1, status: "running" });
@@ -205,7 +205,7 @@ test("F37: stops that were asked for do not count, and cost no more than what wa
 
 test("F37: a cancel while the model is being published leaves no model", async () => {
   const dataDir = await dataFolder();
-  await using server = await startServer({ dataDir });
+  await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
   const clients = trainingClients(server);
   const { id } = await upload(clients, zip);
   const training = await start(clients, id, { ...OPTIONS, epochs: 3 });
@@ -227,7 +227,7 @@ test("F37: and killed before it could be taken back, the next server takes it ba
   const database = new DatabaseSync(join(dataDir, "auspex.db"));
   database.exec("update training set status = 'canceled', ended_at = 1, checkpoint = null");
   database.close();
-  await using server = await startServer({ dataDir });
+  await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/mobilenet" } });
   await until(() => !existsSync(manifest(training)));
   const clients = trainingClients(server);
   expect((await watched(clients, training.id)).at(-1)?.status).toBe(TrainingStatus.CANCELED);

@@ -18,7 +18,7 @@ test("killed while a document is replaced, it is the old document that is there"
   try {
     let chatflowId: string;
     {
-      await using server = await startServer({ dataDir });
+      await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/minilm" } });
       const flows = clientOf(server, "grpc", ChatflowService);
       const definition = { retriever: {}, generator: { case: "extractive", value: {} } } as const;
       chatflowId = (await flows.createChatflow({ name: "rooms", definition })).chatflow?.id ?? "";
@@ -29,7 +29,7 @@ test("killed while a document is replaced, it is the old document that is there"
       await server.kill();
       await lost;
     }
-    await using server = await startServer({ dataDir });
+    await using server = await startServer({ dataDir, settings: { CATALOGUE: "auspex/minilm" } });
     const flows = clientOf(server, "grpc", ChatflowService);
     expect((await flows.getChatflow({ id: chatflowId })).chatflow?.passages).toBe(ROWS);
     const { answer } = await flows.createAnswer({ chatflowId, question: { text: "Table 7 in room 7" } });

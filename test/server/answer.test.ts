@@ -75,7 +75,7 @@ beforeAll(async () => {
       response.write(chunk({ content: "So far" }));
     },
   });
-  server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1", MAX_ANSWERS: "2" } });
+  server = await startServer({ settings: { CATALOGUE: "1", EGRESS_ALLOW: "127.0.0.1", MAX_ANSWERS: "2" } });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();

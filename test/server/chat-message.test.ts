@@ -14,7 +14,7 @@ let client: ReturnType<typeof clientOf<typeof ChatflowService>>;
 let chatflowId: string;
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ settings: { CATALOGUE: "auspex/minilm" } });
   client = clientOf(server, "grpc", ChatflowService);
 }, 60_000);
 afterAll(() => server[Symbol.asyncDispose]());
@@ -298,7 +298,7 @@ describe("upserts", { timeout: 60_000 }, () => {
 
   test("are their principal's alone", async () => {
     const keys = { mine: "acme-key-0123456789", theirs: "zeta-key-0123456789" };
-    const settings = { API_KEYS: `acme:${keys.mine},zeta:${keys.theirs}` };
+    const settings = { CATALOGUE: "auspex/minilm", API_KEYS: `acme:${keys.mine},zeta:${keys.theirs}` };
     await using closed = await startServer({ settings });
     const mine = clientOf(closed, "grpc", ChatflowService, keys.mine);
     const { chatflow } = await mine.createChatflow({

@@ -24,7 +24,7 @@ let client: ReturnType<typeof clientOf<typeof ChatflowService>>;
 beforeAll(async () => {
   vi.stubEnv("TEST_LLM_KEY", "sk-of-a-test");
   server = await startServer({
-    settings: { LLM_KEYS: "TEST_LLM_KEY=https://llm.example", EGRESS_ALLOW: "127.0.0.1:9" },
+    settings: { CATALOGUE: "1", LLM_KEYS: "TEST_LLM_KEY=https://llm.example", EGRESS_ALLOW: "127.0.0.1:9" },
   });
   vi.unstubAllEnvs();
   client = clientOf(server, "grpc", ChatflowService);
@@ -400,7 +400,7 @@ describe("keys", () => {
 
 describe("lists", () => {
   test("go page by page, the newest first", { timeout: 30_000 }, async () => {
-    await using fresh = await startServer();
+    await using fresh = await startServer({ settings: { CATALOGUE: "1" } });
     const own = clientOf(fresh, "grpc", ChatflowService);
     const ids: string[] = [];
     for (let i = 0; i < 27; i += 1) {

@@ -9,7 +9,7 @@ import { clientOf, startServer, type TestServer, until } from "../harness.ts";
 import { makePdf } from "../services/flow/pdf.ts";
 
 const PASSAGES_MAX = 600;
-const settings = { MAX_UPSERT_PASSAGES: String(PASSAGES_MAX) };
+const settings = { CATALOGUE: "auspex/minilm", MAX_UPSERT_PASSAGES: String(PASSAGES_MAX) };
 let server: TestServer;
 let dataDir: string;
 let flows: Client<typeof ChatflowService>;

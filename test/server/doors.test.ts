@@ -11,7 +11,7 @@ let server: TestServer;
 let zebra: Uint8Array<ArrayBuffer>;
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ settings: { CATALOGUE: "1" } });
   zebra = new Uint8Array(await readFile(photograph("zebra")));
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
@@ -185,7 +185,7 @@ describe.each(DOORS)("over %s", (door) => {
 });
 
 test("lists page both ways without gaps or doubles", async () => {
-  await using own = await startServer();
+  await using own = await startServer({ settings: { CATALOGUE: "1" } });
   const client = clientOf(own, "grpc", PredictionService);
   const ids: string[] = [];
   for (let i = 0; i < 12; i++) {

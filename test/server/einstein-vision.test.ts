@@ -18,7 +18,7 @@ beforeAll(async () => {
     "/circle.jpg": [circle, "image/jpeg"],
     "/shapes%20by%20url.zip": [await zipOfShapes(["circle", "cross"], 4), "application/zip"],
   });
-  server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1" } });
+  server = await startServer({ settings: { CATALOGUE: "auspex/mobilenet", EGRESS_ALLOW: "127.0.0.1" } });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();

@@ -15,7 +15,9 @@ import { drawPicture, zipOfShapes } from "../pictures.ts";
 const KEYS = { alice: "alice-key-0123456789", bob: "bob-key-0123456789ab" };
 let server: TestServer;
 beforeAll(async () => {
-  server = await startServer({ settings: { API_KEYS: `alice:${KEYS.alice},bob:${KEYS.bob}` } });
+  server = await startServer({
+    settings: { CATALOGUE: "auspex/mobilenet", API_KEYS: `alice:${KEYS.alice},bob:${KEYS.bob}` },
+  });
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
 

@@ -14,7 +14,7 @@ const WAIT = { seconds: 30n };
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ settings: { CATALOGUE: "auspex/minilm" } });
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
 

@@ -13,7 +13,7 @@ let server: TestServer;
 let image: string;
 
 beforeAll(async () => {
-  server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.0/8" } });
+  server = await startServer({ settings: { CATALOGUE: "1", EGRESS_ALLOW: "127.0.0.0/8" } });
   image = `data:image/jpeg;base64,${await readFile(photograph("zebra"), "base64")}`;
 });
 afterAll(() => server?.[Symbol.asyncDispose]());

@@ -45,6 +45,8 @@ export function memoryServices(replaced: Partial<Predictions> = {}): MemoryServi
     files: unimplemented(),
     authenticate,
     authenticateAsker: authenticate,
+    // Its operations refuse by themselves.
+    admitAsker: async () => {},
     renewToken: async () => {
       throw new AuspexError("unimplemented", "not in memory");
     },

@@ -35,7 +35,7 @@ beforeAll(async () => {
   const circle = await drawPicture("circle", 1);
   files = await serveFiles({ "/page.html": ["<html>a page about a zip</html>", "text/html"] });
   silent = await listenSilently();
-  server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1" } });
+  server = await startServer({ settings: { CATALOGUE: "auspex/mobilenet", EGRESS_ALLOW: "127.0.0.1" } });
   const upload = async (zip: Buffer) =>
     (await post("/v2/vision/datasets/upload/sync", { data: [zip, "x.zip"] })).body;
   const ready = await upload(await zipOf({ "circle/1.jpg": circle }));

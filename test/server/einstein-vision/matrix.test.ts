@@ -15,6 +15,7 @@ let server: TestServer;
 beforeAll(async () => {
   server = await startServer({
     settings: {
+      CATALOGUE: "auspex/mobilenet",
       API_KEYS: `alice:${KEY},bob:${OTHER}`,
       MAX_BODY_BYTES: String(BODY_MAX),
       MONTHLY_QUOTA: "3",

@@ -8,7 +8,10 @@ let server: TestServer;
 let zebra: Buffer<ArrayBuffer>;
 
 beforeAll(async () => {
-  [server, zebra] = await Promise.all([startServer(), readFile(photograph("zebra"))]);
+  [server, zebra] = await Promise.all([
+    startServer({ settings: { CATALOGUE: "auspex/mobilenet" } }),
+    readFile(photograph("zebra")),
+  ]);
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
 

@@ -21,7 +21,9 @@ beforeAll(async () => {
   const file = join(folder, "accounts.json");
   const accounts = [{ name: "alice", subjects: [SUBJECT], publicKey: keys.publicKey }];
   await writeFile(file, JSON.stringify({ accounts, secrets: [] }));
-  server = await startServer({ settings: { ACCOUNTS_FILE: file, WAIT_MAX: "1ms" } });
+  server = await startServer({
+    settings: { CATALOGUE: "auspex/mobilenet", ACCOUNTS_FILE: file, WAIT_MAX: "1ms" },
+  });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();

@@ -7,7 +7,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ settings: { CATALOGUE: "auspex/minilm, auspex/mobilenet-tiny" } });
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
 

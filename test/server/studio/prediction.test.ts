@@ -36,7 +36,9 @@ beforeAll(async () => {
       response.write(chunk({ content: "Half an " }), () => setTimeout(() => response.destroy(), 50));
     },
   });
-  server = await startServer({ settings: { EGRESS_ALLOW: "127.0.0.1" } });
+  server = await startServer({
+    settings: { CATALOGUE: "auspex/minilm, auspex/mobilenet-tiny", EGRESS_ALLOW: "127.0.0.1" },
+  });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();

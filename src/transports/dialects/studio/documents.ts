@@ -27,7 +27,13 @@ export const DOCUMENT_ROUTES: readonly Route[] = [
   // The router of the original has the first, its documentation the second.
   { method: "PATCH", path: "/upsert-history", audience: "principal", handle: deleteUpserts },
   { method: "PATCH", path: "/upsert-history/:id", audience: "principal", handle: deleteUpserts },
-  { method: "POST", path: "/attachments/:chatflowId/:chatId", audience: "asker", handle: attach },
+  {
+    method: "POST",
+    path: "/attachments/:chatflowId/:chatId",
+    audience: "asker",
+    flow: "chatflowId",
+    handle: attach,
+  },
   { method: "GET", path: "/get-upload-file", audience: "asker", handle: getFile },
 ];
 

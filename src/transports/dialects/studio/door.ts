@@ -15,10 +15,12 @@ import type { CallContext } from "../../../services/call.ts";
 import { mayCall } from "../../../services/origin.ts";
 import type { Services } from "../../../services/services.ts";
 import { bearerToken } from "../../bearer.ts";
+import { UNVOUCHED_BODY_MAX } from "../../binding.ts";
 import type { DialectContext } from "../../dialect.ts";
 import { goneSignal } from "../../gone-signal.ts";
 import { matchesPattern } from "../../path-pattern.ts";
-import { Refused, refusalBody, refusalOf } from "./errors.ts";
+import { Refused, refusalBody, refusalOf, withFlow } from "./errors.ts";
+import { pathPart } from "./request.ts";
 
 /** One request on its way through a route. */
 export interface Exchange {
@@ -62,6 +64,11 @@ export interface Route {
   /** Below `/api/v1`, with Fastify's `:parameters`, e.g. `/prediction/:id`. */
   readonly path: string;
   readonly audience: Audience;
+  /**
+   * Of a route for askers, the parameter that names the flow. Who may not ask it gets to send nothing; where the body has to
+   * be read to know which flow it is, the body is small.
+   */
+  readonly flow?: string;
   readonly handle: (exchange: Exchange) => Promise<Answer>;
 }
 
@@ -100,10 +107,8 @@ export function openDoor(
   const callers = new WeakMap<FastifyRequest, Principal>();
 
   scope.removeAllContentTypeParsers();
-  // Bodies stay bytes: what they are is found out by the route that wants one.
-  scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: config.MAX_BODY_BYTES }, (_, body, done) =>
-    done(null, body),
-  );
+  // Bodies stay bytes: what they are is found out by the route that wants one, and how long they may be.
+  scope.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));
 
   const pathOf = (request: FastifyRequest): string => {
     const [fullPath = ""] = request.url.split("?", 1);
@@ -146,17 +151,23 @@ export function openDoor(
     return reply.send(JSON.stringify(refusalBody(refused)));
   });
 
-  for (const { method, path, audience, handle } of routes) {
+  for (const { method, path, audience, flow, handle } of routes) {
     const local = path.slice(base.length);
+    const isVouchedFor = audience === "principal" || (audience === "asker" && flow !== undefined);
     // Of the prefix itself the router takes both.
     for (const url of local === "" ? ["/"] : [local, `${local}/`]) {
       scope.route({
         method,
         url,
         exposeHeadRoute: false,
+        bodyLimit: isVouchedFor ? config.MAX_BODY_BYTES : Math.min(UNVOUCHED_BODY_MAX, config.MAX_BODY_BYTES),
         onRequest: async (request) => {
           if (audience === "principal") refuseForeignPages(request, config);
-          callers.set(request, await callerOf(services, audience, request));
+          const caller = await callerOf(services, audience, request);
+          callers.set(request, caller);
+          if (audience !== "asker" || flow === undefined) return;
+          const id = pathPart(request, flow);
+          await withFlow(id, () => services.admitAsker(id, caller));
         },
         handler: async (request, reply) => {
           const call: CallContext = {

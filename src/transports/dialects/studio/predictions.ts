@@ -19,8 +19,14 @@ import { present, renderAnswer } from "./render.ts";
 import { pathPart } from "./request.ts";
 
 export const PREDICTION_ROUTES: readonly Route[] = [
-  { method: "POST", path: "/prediction/:id", audience: "asker", handle: predict },
-  { method: "PUT", path: "/chatmessage/abort/:chatflowId/:chatId", audience: "asker", handle: abort },
+  { method: "POST", path: "/prediction/:id", audience: "asker", flow: "id", handle: predict },
+  {
+    method: "PUT",
+    path: "/chatmessage/abort/:chatflowId/:chatId",
+    audience: "asker",
+    flow: "chatflowId",
+    handle: abort,
+  },
 ];
 
 /** The most that there is: this API knows none, and a generator has its own time. */

@@ -239,6 +239,8 @@ export function memoryServices({ keys = false } = {}): MemoryServices {
       return { name: keys ? "acme" : "local", open: !keys };
     },
     authenticateAsker: (token) => services.authenticate(token),
+    // Its operations refuse by themselves.
+    admitAsker: async () => {},
     renewToken: async () => {
       throw new AuspexError("unimplemented", "not in memory");
     },

@@ -2,7 +2,7 @@
  * The floor: the least that a unary call costs in grpc-js. It takes any bytes and answers a fixed number of bytes; no
  * message is encoded or decoded, nothing is looked at. A process of its own, like the server it is compared with.
  *
- *     node bench/echo-server.ts <bytes to answer>
+ *     node bench/floors/grpc.ts <bytes to answer>
  *
  * Tells its parent the port over IPC and ends with it.
  */
@@ -40,7 +40,7 @@ export function serveEcho(bytes: number): Promise<number> {
 if (import.meta.main) {
   const bytes = Number(process.argv[2]);
   if (!Number.isInteger(bytes) || bytes < 0)
-    throw new Error("usage: node bench/echo-server.ts <bytes to answer>");
+    throw new Error("usage: node bench/floors/grpc.ts <bytes to answer>");
   process.on("disconnect", () => process.exit(0));
   const port = await serveEcho(bytes);
   process.send?.({ port });
