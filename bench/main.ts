@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { PEERS, type Peer } from "./peers/peers.ts";
-import { peersText } from "./peers/report.ts";
+import { cellsText, peersText } from "./peers/report.ts";
 import { isMet, resultText } from "./report.ts";
 import { startGenerator } from "./rounds.ts";
 import type { Row } from "./row.ts";
@@ -158,9 +158,14 @@ async function main(): Promise<void> {
   let missed = false;
   if (peers) {
     await using generator = startGenerator();
-    const result = await comparePeers(peers, { generator, seconds, rounds, progress });
-    progress("");
-    console.log(peersText(result));
+    const show = (text: string): void => {
+      progress("");
+      console.log(text);
+    };
+    const result = await comparePeers(peers, { generator, seconds, rounds, progress }, (cells) =>
+      show(cellsText(cells)),
+    );
+    show(`\nAll together\n${peersText(result)}`);
     report.push({ row: "peers", ...result });
   }
   for (const row of rows) {

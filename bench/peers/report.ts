@@ -20,11 +20,13 @@ const times = (ours: Measurement, peer: Measurement): string =>
 
 export function peersText({ settings, cells }: PeersResult): string {
   const width = Math.max(...Object.keys(settings).map((name) => name.length));
+  const lines = Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`);
+  return [...lines, cellsText(cells)].join("\n");
+}
+
+export function cellsText(cells: readonly Cell[]): string {
   const groups = Map.groupBy(cells, ({ workload, inFlight }) => `${workload}, ${inFlight} in flight`);
-  return [
-    ...Object.entries(settings).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
-    ...[...groups].map(([title, group]) => `\n${groupText(title, group)}`),
-  ].join("\n");
+  return [...groups].map(([title, group]) => `\n${groupText(title, group)}`).join("\n");
 }
 
 function groupText(title: string, cells: readonly Cell[]): string {

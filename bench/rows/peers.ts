@@ -42,14 +42,23 @@ export interface PeersResult {
 
 type Context = Pick<BenchContext, "generator" | "seconds" | "rounds" | "progress">;
 
-export async function comparePeers(peers: readonly Peer[], context: Context): Promise<PeersResult> {
+/** @param onPeer given each peer's own as it comes: what ends early keeps what it has */
+export async function comparePeers(
+  peers: readonly Peer[],
+  context: Context,
+  onPeer: (cells: readonly Cell[]) => void,
+): Promise<PeersResult> {
   const { seconds, rounds } = context;
   const folder = await mkdtemp(join(tmpdir(), "auspex-peers-"));
   try {
     context.progress("writing the models");
     const served = await writeServed(folder);
     const cells: Cell[] = [];
-    for (const peer of peers) cells.push(...(await comparePeer(peer, served, context)));
+    for (const peer of peers) {
+      const own = await comparePeer(peer, served, context);
+      onPeer(own);
+      cells.push(...own);
+    }
     return {
       settings: {
         mlp: `64-128-128-10, one row of JSON numbers; answers within 0.0001 of TF.js`,
