@@ -12,6 +12,14 @@ interface Stat {
   readonly micros: number;
   /** Of its children that have ended, and theirs. */
   readonly endedMicros: number;
+  /** Ticks since the machine started. */
+  readonly began: number;
+}
+
+/** A number alone may be another process's later. */
+export interface ProcessId {
+  readonly pid: number;
+  readonly began: number;
 }
 
 function readStat(pid: string): Stat | undefined {
@@ -22,6 +30,7 @@ function readStat(pid: string): Stat | undefined {
     const [user = 0, system = 0, endedUser = 0, endedSystem = 0] = fields.slice(11, 15).map(Number);
     return {
       parent: Number(fields[1]),
+      began: Number(fields[19]),
       micros: (user + system) * MICROS_PER_TICK,
       endedMicros: (endedUser + endedSystem) * MICROS_PER_TICK,
     };
@@ -42,14 +51,32 @@ export interface CpuTime {
 export function cpuTime(pid: number): CpuTime | undefined {
   const own = readStat(String(pid));
   if (!own) return undefined;
+  const stats = readStats();
+  let children = own.endedMicros;
+  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros + stat.endedMicros;
+  return { own: own.micros, children };
+}
+
+/** A process and all that descend from it; [] where there is no /proc, or it is gone. */
+export function tree(pid: number): readonly ProcessId[] {
+  if (!readStat(String(pid))) return [];
+  const stats = readStats();
+  return [...stats]
+    .filter(([id]) => id === pid || descends(id, pid, stats))
+    .map(([id, { began }]) => ({ pid: id, began }));
+}
+
+export function isRunning({ pid, began }: ProcessId): boolean {
+  return readStat(String(pid))?.began === began;
+}
+
+function readStats(): ReadonlyMap<number, Stat> {
   const stats = new Map<number, Stat>();
   for (const name of readdirSync("/proc")) {
     const stat = /^\d+$/.test(name) ? readStat(name) : undefined;
     if (stat) stats.set(Number(name), stat);
   }
-  let children = own.endedMicros;
-  for (const [id, stat] of stats) if (descends(id, pid, stats)) children += stat.micros + stat.endedMicros;
-  return { own: own.micros, children };
+  return stats;
 }
 
 function descends(pid: number, ancestor: number, stats: ReadonlyMap<number, Stat>): boolean {

@@ -1,10 +1,14 @@
 /** The load generator's HTTP/1.1 requests. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import type { Destination, Send } from "./load.ts";
 import { CALL_TIMEOUT_MS } from "./load-grpc.ts";
 
+/** As soon as a timer can. */
+const AGAIN_MS = 1;
+
 export function connectHttp(
-  { url, headers, method = "POST" }: Destination & { kind: "http" },
+  { url, headers, method = "POST", again }: Destination & { kind: "http" },
   inFlight: number,
 ): Send {
   const { origin, pathname, search } = new URL(url);
@@ -14,15 +18,18 @@ export function connectHttp(
     headersTimeout: CALL_TIMEOUT_MS,
   });
   const path = `${pathname}${search}`;
+  const send = (request: Uint8Array) =>
+    pool.request({ method, path, headers, ...(method === "POST" && { body: request }) });
   return async (request) => {
-    const { statusCode, body } = await pool.request({
-      method,
-      path,
-      headers,
-      ...(method === "POST" && { body: request }),
-    });
-    const bytes = await body.bytes();
-    if (statusCode >= 300) throw new Error(`${url}: ${statusCode} ${new TextDecoder().decode(bytes)}`);
-    return bytes;
+    const until = performance.now() + CALL_TIMEOUT_MS;
+    for (;;) {
+      const { statusCode, body } = await send(request);
+      const bytes = await body.bytes();
+      if (statusCode < 300) return bytes;
+      if (statusCode !== again || performance.now() > until) {
+        throw new Error(`${url}: ${statusCode} ${new TextDecoder().decode(bytes)}`);
+      }
+      await sleep(AGAIN_MS);
+    }
   };
 }

@@ -26,6 +26,8 @@ export type Destination =
       readonly kind: "http";
       readonly url: string;
       readonly headers: Readonly<Record<string, string>>;
+      /** A status by which the server refuses for the moment: the request is sent again, and its time goes on. */
+      readonly again?: number;
       /** POST unless it says GET, which sends no body. */
       readonly method?: "GET" | "POST";
     }

@@ -4,6 +4,8 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
+import { PEERS, type Peer } from "./peers/peers.ts";
+import { cellsText, peersText } from "./peers/report.ts";
 import { isMet, resultText } from "./report.ts";
 import { type Reported, resultsPage } from "./results-page.ts";
 import { startGenerator } from "./rounds.ts";
@@ -14,6 +16,7 @@ import { doors } from "./rows/doors.ts";
 import { echo } from "./rows/echo.ts";
 import { mlpCreate } from "./rows/mlp-create.ts";
 import { overload } from "./rows/overload.ts";
+import { comparePeers, PEER_ROUNDS } from "./rows/peers.ts";
 import { photographs } from "./rows/photographs.ts";
 import { pictures } from "./rows/pictures.ts";
 import { reload } from "./rows/reload.ts";
@@ -45,13 +48,15 @@ const HELP = `npm run bench -- [options]
 Runs the rows below against their floors, on this machine and over loopback alone, and prints the figures.
 Exits with 1 when a goal is missed.
 
-  --only <row,…>       these rows only
+  --only <row,…>       these rows only; of --peers, these peers
   --in-flight <n,…>    calls in flight, a table for each, for rows that take any (mlp-create, async-create)
   --workers <n,…>      values of AUSPEX_WORKERS to compare (default 1)
   --seconds <n>        length of one round (default 2)
   --rounds <n>         rounds per target, taken in turn (default 3)
   --json <file>        writes the figures there too
-  --write              writes bench/RESULTS.md and bench/results.json, as is done when all rows run
+  --write              writes bench/RESULTS.md and bench/results.json, as is done when all rows run; with --peers PEERS.md
+  --peers              no rows, but other servers beside this one, with the same models: ${PEERS.map(({ name }) => name).join(", ")}.
+                       Installs them from Python's registry on first use. Ten minutes, with ${PEER_ROUNDS.rounds} rounds of ${PEER_ROUNDS.seconds} s
   --soak               no rows, but 200 loads and unloads, ten minutes of pictures, ten minutes among hostile
                        callers: does memory stay flat? And 1,000 kills under load: is anything lost? Two hours
   --help
@@ -59,8 +64,22 @@ Exits with 1 when a goal is missed.
 Rows:
 ${ROWS.map(({ name, title }) => `  ${name.padEnd(20)} ${title}`).join("\n")}`;
 
+const ROW_ROUNDS = { seconds: 2, rounds: 3 } as const;
 const SOAK = { cycles: 200, minutes: 10 } as const;
 const KILLS = 1000;
+
+const ROWS_PAGE = {
+  file: "RESULTS.md",
+  data: "results.json",
+  title: "What the bench printed",
+  command: "npm run bench",
+} as const;
+const PEERS_PAGE = {
+  file: "PEERS.md",
+  data: "peers.json",
+  title: "Auspex beside other servers",
+  command: "npm run bench -- --peers",
+} as const;
 
 class UsageError extends Error {}
 
@@ -80,13 +99,17 @@ function wholes(option: string, text: string, max: number): readonly number[] {
   return values;
 }
 
-function pickRows(only: string | undefined): readonly Row[] {
-  if (only === undefined) return ROWS;
+function pick<T extends { readonly name: string }>(
+  kind: string,
+  all: readonly T[],
+  only: string | undefined,
+): readonly T[] {
+  if (only === undefined) return all;
   return only.split(",").map((name) => {
-    const row = ROWS.find((candidate) => candidate.name === name);
-    if (!row)
-      throw new UsageError(`there is no row ${name}; there are: ${ROWS.map((r) => r.name).join(", ")}`);
-    return row;
+    const found = all.find((candidate) => candidate.name === name);
+    if (!found)
+      throw new UsageError(`there is no ${kind} ${name}; there are: ${all.map((r) => r.name).join(", ")}`);
+    return found;
   });
 }
 
@@ -97,20 +120,24 @@ function readOptions(argv: readonly string[]) {
       only: { type: "string" },
       "in-flight": { type: "string" },
       workers: { type: "string", default: "1" },
-      seconds: { type: "string", default: "2" },
-      rounds: { type: "string", default: "3" },
+      seconds: { type: "string" },
+      rounds: { type: "string" },
       json: { type: "string" },
       write: { type: "boolean", default: false },
+      peers: { type: "boolean", default: false },
       soak: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
-  const [seconds = 2] = numbers("seconds", values.seconds, 600);
-  const [rounds = 3] = wholes("rounds", values.rounds, 1000);
+  const usual = values.peers ? PEER_ROUNDS : ROW_ROUNDS;
+  const [seconds = usual.seconds] = numbers("seconds", values.seconds ?? String(usual.seconds), 600);
+  const [rounds = usual.rounds] = wholes("rounds", values.rounds ?? String(usual.rounds), 1000);
+  const peers: readonly Peer[] | undefined = values.peers ? pick("peer", PEERS, values.only) : undefined;
   return {
     help: values.help,
     soak: values.soak,
-    rows: pickRows(values.only),
+    peers,
+    rows: values.peers ? [] : pick("row", ROWS, values.only),
     inFlight: values["in-flight"] === undefined ? undefined : wholes("in-flight", values["in-flight"], 4096),
     workers: wholes("workers", values.workers, 256),
     seconds,
@@ -141,8 +168,30 @@ async function commit(): Promise<string> {
   }
 }
 
+interface Done extends Reported {
+  /** undefined for what broke. */
+  readonly result: object | undefined;
+  readonly failed: boolean;
+}
+
+type Context = Omit<BenchContext, "generator">;
+
+/** Prints each peer's figures as they come, and all together at the end. They are compared, and have no goals. */
+async function reportPeers(peers: readonly Peer[], context: Context): Promise<Done> {
+  await using generator = startGenerator();
+  const show = (text: string): void => {
+    context.progress("");
+    console.log(text);
+  };
+  const result = await comparePeers(peers, { ...context, generator }, (cells) => show(cellsText(cells)));
+  const text = peersText(result);
+  show(`\nAll together\n${text}`);
+  const title = "Other servers with the same models beside this one; below 1 they are ahead";
+  return { row: "peers", title, text, result, goals: [], failed: false };
+}
+
 /** Runs one row and prints it. A row that breaks is told and does not keep the others from running. */
-async function report(row: Row, context: Omit<BenchContext, "generator">) {
+async function report(row: Row, context: Context): Promise<Done> {
   await using generator = startGenerator();
   console.log(`\n${row.name}: ${row.title}`);
   try {
@@ -150,18 +199,25 @@ async function report(row: Row, context: Omit<BenchContext, "generator">) {
     context.progress("");
     const text = resultText(result);
     console.log(text);
-    return { row: row.name, title: row.title, text, result, failed: !result.goals.every(isMet) };
+    return {
+      row: row.name,
+      title: row.title,
+      text,
+      result,
+      goals: result.goals,
+      failed: !result.goals.every(isMet),
+    };
   } catch (error) {
     context.progress("");
     console.error(error);
     const text = `broke: ${error instanceof Error ? error.message : String(error)}`;
-    return { row: row.name, title: row.title, text, result: undefined, failed: true };
+    return { row: row.name, title: row.title, text, result: undefined, goals: [], failed: true };
   }
 }
 
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
-  const { help, soak, rows, json } = options;
+  const { help, soak, peers, rows, json } = options;
   if (help) {
     console.log(HELP);
     return;
@@ -183,19 +239,17 @@ async function main(): Promise<void> {
     if (!passed.every(Boolean)) process.exitCode = 1;
     return;
   }
-  const done: Awaited<ReturnType<typeof report>>[] = [];
-  for (const row of rows) done.push(await report(row, { ...options, progress }));
   const occasion = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: facts };
-  const figures = {
-    ...occasion,
-    rows: done.map(({ row, text, result }) => ({ row, ...(result ?? { broke: text }) })),
-  };
-  const asJson = `${JSON.stringify(figures, null, 2)}\n`;
+  const done: Done[] = [];
+  if (peers) done.push(await reportPeers(peers, { ...options, progress }));
+  for (const row of rows) done.push(await report(row, { ...options, progress }));
+  const rowsData = done.map(({ row, text, result }) => ({ row, ...(result ?? { broke: text }) }));
+  const asJson = `${JSON.stringify({ ...occasion, rows: rowsData }, null, 2)}\n`;
   if (json !== undefined) await writeFile(json, asJson);
   if (options.write) {
-    const reported: Reported[] = done.map(({ result, ...each }) => ({ ...each, goals: result?.goals ?? [] }));
-    await writeFile(join(import.meta.dirname, "RESULTS.md"), resultsPage(occasion, reported));
-    await writeFile(join(import.meta.dirname, "results.json"), asJson);
+    const page = peers ? PEERS_PAGE : ROWS_PAGE;
+    await writeFile(join(import.meta.dirname, page.file), resultsPage(page, occasion, done));
+    await writeFile(join(import.meta.dirname, page.data), asJson);
   }
   if (done.some(({ failed }) => failed)) process.exitCode = 1;
 }

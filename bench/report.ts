@@ -3,11 +3,26 @@ import type { Measurement } from "./rounds.ts";
 import type { Figures, Goal, RowResult, Table } from "./row.ts";
 import type { Spread } from "./statistics.ts";
 
-const whole = (value: number): string => (Number.isNaN(value) ? "n/a" : value.toFixed(0));
-const milliseconds = (micros: number): string => (micros / 1000).toFixed(2);
-const ranged = ({ median, min, max }: Spread): string => `${whole(median)} (${whole(min)}–${whole(max)})`;
+export const whole = (value: number): string => (Number.isNaN(value) ? "n/a" : value.toFixed(0));
+export const milliseconds = (micros: number): string => (micros / 1000).toFixed(2);
+export const ranged = ({ median, min, max }: Spread): string =>
+  `${whole(median)} (${whole(min)}–${whole(max)})`;
 
 type Column = readonly [heading: string, cell: (m: Measurement, floor: Measurement) => string];
+
+/** Names are read from the left, figures compared from the right. */
+export function aligned(lines: readonly (readonly string[])[]): readonly string[] {
+  const columns = Math.max(...lines.map((line) => line.length));
+  const widths = Array.from({ length: columns }, (_, i) =>
+    Math.max(...lines.map((line) => line[i]?.length ?? 0)),
+  );
+  return lines.map((line) =>
+    line
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+}
 
 const COLUMNS: readonly Column[] = [
   ["", (m) => m.name],
@@ -34,18 +49,7 @@ export function tableText({ title, measurements }: Table): string {
 }
 
 function figuresText({ title, headings, lines }: Figures): string {
-  const all = [headings, ...lines];
-  const widths = headings.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
-  const texts = all.map((line) =>
-    line
-      // Names are read from the left, figures compared from the right.
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join("  ")
-      .trimEnd(),
-  );
-  return [title, ...texts.map((line) => `  ${line}`)].join("\n");
+  return [title, ...aligned([headings, ...lines]).map((line) => `  ${line}`)].join("\n");
 }
 
 /** A value that is no number, where the system does not say, meets nothing. */

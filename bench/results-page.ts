@@ -17,6 +17,14 @@ export interface Occasion {
   readonly machine: Readonly<Record<string, string>>;
 }
 
+/** What a page is of. */
+export interface Page {
+  readonly title: string;
+  /** Of its data, beside it. */
+  readonly data: string;
+  readonly command: string;
+}
+
 const cell = (text: string): string => text.replaceAll("|", "\\|");
 
 function goalRow(row: string, goal: Goal): string {
@@ -25,14 +33,19 @@ function goalRow(row: string, goal: Goal): string {
   return `| \`${row}\` | ${cell(goal.what)} | ${value} | ${bound} | ${isMet(goal) ? "met" : "**NOT MET**"} |`;
 }
 
-export function resultsPage({ date, commit, machine }: Occasion, rows: readonly Reported[]): string {
+export function resultsPage(
+  { title, data, command }: Page,
+  { date, commit, machine }: Occasion,
+  rows: readonly Reported[],
+): string {
   const goals = rows.flatMap(({ row, goals: own }) => own.map((goal) => goalRow(row, goal)));
   return [
-    "# What the bench printed",
-    "Written by `npm run bench` when all rows have run; not to be edited. `results.json` has the same figures.",
+    `# ${title}`,
+    `Written by \`${command}\` when it has run all; not to be edited. \`${data}\` has the same figures.`,
     `${date}, commit ${commit}, on ${Object.values(machine).join(", ")}.`,
-    "## Goals",
-    ["| row | figure | value | goal | |", "|---|---|---|---|---|", ...goals].join("\n"),
+    ...(goals.length === 0
+      ? []
+      : ["## Goals", ["| row | figure | value | goal | |", "|---|---|---|---|---|", ...goals].join("\n")]),
     ...rows.flatMap(({ row, title, text }) => [`## ${row}`, title, `\`\`\`text\n${text}\n\`\`\``]),
     "",
   ]

@@ -68,6 +68,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   "accounts-file.ts": ["domain"],
   "setting.ts": [],
   "log-output.ts": [],
+  "collector-flags.ts": [],
 };
 
 /** `src/store/x.ts` → `store`, `src/config.ts` → `config.ts`, `gen/…` → `gen`. */

@@ -48,9 +48,10 @@ test("the page has the occasion, every goal and every row as it was printed", ()
     { row: "watchers", title: "who watches", text: "  figures\n  more", goals: [LATENCY] },
     { row: "echo", title: "who answers", text: "  others", goals: [RATE] },
   ];
-  expect(resultsPage(occasion, rows)).toBe(`# What the bench printed
+  const page = { title: "What the bench printed", data: "results.json", command: "npm run bench" };
+  expect(resultsPage(page, occasion, rows)).toBe(`# What the bench printed
 
-Written by \`npm run bench\` when all rows have run; not to be edited. \`results.json\` has the same figures.
+Written by \`npm run bench\` when it has run all; not to be edited. \`results.json\` has the same figures.
 
 2026-11-28, commit 0123456789ab, on 2 × Some, v24.
 
