@@ -3051,7 +3051,8 @@ export const ChatflowService: GenService<{
     output: typeof GetChatbotResponseSchema;
   },
   /**
-   * Answers a question, once the answer is complete. For whoever may ask. A flow that fails answers the error here and
+   * Answers a question, once the answer is complete. For whoever may ask; a request without a credential has at most
+   * 64 KiB. A flow that fails answers the error here and
    * in the prediction. ABORTED when the answer was aborted.
    *
    * @generated from rpc auspex.v1.ChatflowService.CreateAnswer
@@ -3063,7 +3064,7 @@ export const ChatflowService: GenService<{
   },
   /**
    * Answers a question piece by piece: started first, then the sources where there are any and the pieces of the text,
-   * the complete answer last. For whoever may ask. A caller that goes away stops the work; what was said until then
+   * the complete answer last. For whoever may ask, as CreateAnswer. A caller that goes away stops the work; what was said until then
    * stays in the chat's messages.
    *
    * @generated from rpc auspex.v1.ChatflowService.StreamAnswer
@@ -3178,7 +3179,8 @@ export const ChatflowService: GenService<{
   },
   /**
    * Reads documents that a question is to be asked about, answers their text, and keeps the files with the chat, all of
-   * them or none. RESOURCE_EXHAUSTED when the chat would hold more than 100 files or 100 MiB. For whoever may ask.
+   * them or none. RESOURCE_EXHAUSTED when the chat would hold more than 100 files or 100 MiB. For whoever may ask, as
+   * CreateAnswer.
    *
    * @generated from rpc auspex.v1.ChatflowService.CreateAttachments
    */

@@ -724,7 +724,9 @@ export const PredictionStatusSchema: GenEnum<PredictionStatus> = /*@__PURE__*/
 export const PredictionService: GenService<{
   /**
    * Creates a prediction and answers once it is durable, or once it is finished when `wait` asks for that.
-   * RESOURCE_EXHAUSTED when the queue is full or the caller's rate limit is reached; nothing is written then.
+   * RESOURCE_EXHAUSTED when the queue is full or the caller's rate limit is reached; nothing is written then. So is a
+   * call with `wait`, without `request_id` and webhook, whose own deadline would pass before there is a result: what
+   * nobody waits for any more is not run.
    * ALREADY_EXISTS when `request_id` was used with another request.
    *
    * @generated from rpc auspex.v1.PredictionService.CreatePrediction
