@@ -2,8 +2,9 @@
 
 Defaults: one prediction at a time; whoever comes meanwhile is refused with 409.
 Tuned: `async def` and as many at once as may come ("HTTP API", `concurrency.max` of cog.yaml; in an image it is the
-variable COG_MAX_CONCURRENCY, which peers.ts sets). There is one process whatever is set. Pictures come as data URIs
-("HTTP API", "File inputs") and are worked on in threads.
+variable COG_MAX_CONCURRENCY, which peers.ts sets), and warnings only in the log ("Environment variables":
+COG_LOG_LEVEL). There is one process whatever is set. Pictures come as data URIs ("HTTP API", "File inputs") and are
+worked on in threads.
 """
 
 import asyncio

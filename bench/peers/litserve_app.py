@@ -2,9 +2,9 @@
 
 Defaults: one worker, one request at a time.
 Tuned: workers_per_device as many as cores (reference of `LitServer`: "For CPU, set to the number of cores"), ZeroMQ
-between the processes (`fast_queue`, "for high-throughput scenarios"), batches ("Batching"), warnings only in the log
-("production" in the reference of `run`). The MLP runs as a batch; a picture's decoding is the greater part, so that
-batches gain little there, and a waiting time would only be lost.
+between the processes (`fast_queue`, "for high-throughput scenarios"), batches of the MLP ("Batching"), warnings only in
+the log ("production" in the reference of `run`). Pictures are not batched: a worker would take as many as there are and
+decode them one by one while the other has none.
 """
 
 import litserve as ls
@@ -36,7 +36,8 @@ class MobileNet(ls.LitAPI):
         return served.decode(request["image"].file.read())
 
     def predict(self, x):
-        return self.model.run(x) if served.TUNED else self.model.run(x[None])[0]
+        [classes] = self.model.run(x[None])
+        return classes
 
     def encode_response(self, classes):
         return {"classes": classes}
@@ -45,7 +46,7 @@ class MobileNet(ls.LitAPI):
 if __name__ == "__main__":
     kind = Mlp if served.WORKLOAD == "mlp" else MobileNet
     if served.TUNED:
-        api = kind(max_batch_size=32, batch_timeout=0.001)
+        api = kind(max_batch_size=32, batch_timeout=0.001) if kind is Mlp else kind()
         server = ls.LitServer(api, accelerator="cpu", workers_per_device=served.CORES, fast_queue=True)
         server.run(host="127.0.0.1", port=served.PORT, log_level="warning", generate_client_file=False)
     else:

@@ -220,7 +220,7 @@ const cog: Peer = {
       env: {
         PORT: String(port),
         COG_PREDICT_TYPE_STUB: `${app("cog_app.py")}:${predictor}`,
-        ...(tuned && { COG_MAX_CONCURRENCY: String(COG_CONCURRENCY) }),
+        ...(tuned && { COG_MAX_CONCURRENCY: String(COG_CONCURRENCY), COG_LOG_LEVEL: "warning" }),
       },
     };
   },

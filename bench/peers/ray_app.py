@@ -3,9 +3,14 @@
 Defaults: one replica, one request at a time each call ("Getting Started": `await request.json()`).
 Tuned: a replica for each core ("Resource Allocation": `num_cpus=1`), batches for the MLP ("Dynamic Request Batching"),
 as many requests let into a replica as may come (`max_ongoing_requests`, "Performance Tuning": it has to be at least the
-batch size), and the throughput-optimized mode of "Performance Tuning" (its variable is set in peers.ts).
+batch size), and the throughput-optimized mode of "Performance Tuning" (its variable is set in peers.ts). That mode asks
+handlers not to block, so pictures are worked on in a thread: one, as a replica has one core ("Asyncio and concurrency
+best practices", "Threadpool sizing and overrides"). No line in the log for each request (reference of `LoggingConfig`:
+`enable_access_log`).
 """
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 import os
 import signal
 
@@ -28,6 +33,7 @@ if served.TUNED:
         "num_replicas": served.CORES,
         "max_ongoing_requests": 100,
         "ray_actor_options": {"num_cpus": 1},
+        "logging_config": {"enable_access_log": False},
     }
 else:
     options = {}
@@ -52,11 +58,18 @@ class Mlp:
 class MobileNet:
     def __init__(self) -> None:
         self.model = served.MobileNet()
+        self.thread = ThreadPoolExecutor(1)
 
     async def __call__(self, request: Request) -> dict:
         form = await request.form()
-        [classes] = self.model.run(served.decode(await form["image"].read())[None])
-        return {"classes": classes}
+        jpeg = await form["image"].read()
+        if not served.TUNED:
+            return {"classes": self.classify(jpeg)}
+        return {"classes": await asyncio.get_running_loop().run_in_executor(self.thread, self.classify, jpeg)}
+
+    def classify(self, jpeg: bytes) -> list[dict]:
+        [classes] = self.model.run(served.decode(jpeg)[None])
+        return classes
 
 
 if __name__ == "__main__":
