@@ -1,0 +1,167 @@
+/**
+ * Connect's unary protocol as it is served directly, against the library's own serving of it: a request that names its
+ * encoding as `identity` says nothing else, and takes the library's way. And against the published protocol where it
+ * says what the bytes are (https://connectrpc.com/docs/protocol#unary-request).
+ */
+import { request as httpRequest } from "node:http";
+import { gunzipSync } from "node:zlib";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  CreatePredictionRequestSchema,
+  GetPredictionRequestSchema,
+  GetPredictionResponseSchema,
+} from "../../gen/auspex/v1/prediction_pb.ts";
+import { AuspexError, ERROR_CODES, type ErrorCode } from "../../src/domain/error.ts";
+import { type Listeners, startListeners } from "./listeners.ts";
+import { BAD_KEY, memoryServices } from "./memory-services.ts";
+
+const GET = "/auspex.v1.PredictionService/GetPrediction";
+const CREATE = "/auspex.v1.PredictionService/CreatePrediction";
+const MAX_BODY_BYTES = 65_536;
+const MAX_JSON_VALUES = 1000;
+/** Above the length from which answers are packed. */
+const LONG = "m".repeat(2000);
+
+let listeners: Listeners;
+beforeAll(async () => {
+  const services = memoryServices({
+    async getPrediction({ id }, call) {
+      if (id in ERROR_CODES) {
+        throw new AuspexError(id as ErrorCode, `refused: ${id} ünï`, {
+          violations: [{ field: "id", description: "is wrong", reason: "format" }],
+          retryAfterMs: 1250,
+        });
+      }
+      if (id === "bug") throw new TypeError("a secret of ours");
+      if (id === "never") return new Promise(() => {});
+      if (id === "deadline") return { prediction: { id: String(call.deadlineAt !== undefined) } };
+      return { prediction: { id, model: id === "long" ? LONG : "a/b" } };
+    },
+  });
+  const settings = {
+    MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+    MAX_BYTES_IN_FLIGHT: String(16 * MAX_BODY_BYTES),
+    MAX_JSON_VALUES: String(MAX_JSON_VALUES),
+  };
+  listeners = await startListeners(services, { settings });
+});
+afterAll(() => listeners[Symbol.asyncDispose]());
+
+interface Sent {
+  readonly path?: string;
+  readonly type?: string;
+  readonly body: Uint8Array | string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Without a Content-Length. */
+  readonly chunked?: boolean;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: Buffer;
+}
+
+function send({ path = GET, type = "application/json", body, headers = {}, chunked }: Sent): Promise<Answer> {
+  const bytes = Buffer.from(body);
+  return new Promise((resolve, reject) => {
+    const sized = chunked ? {} : { "content-length": String(bytes.length) };
+    const options = { method: "POST", headers: { "content-type": type, ...sized, ...headers } };
+    const request = httpRequest(`${listeners.httpUrl}${path}`, options, async (response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+      const { date: _, ...rest } = response.headers;
+      resolve({ status: response.statusCode ?? 0, headers: rest, body: Buffer.concat(chunks) });
+    });
+    request.on("error", reject);
+    request.end(bytes);
+  });
+}
+
+const proto = (id: string): Uint8Array =>
+  toBinary(GetPredictionRequestSchema, create(GetPredictionRequestSchema, { id }));
+const text = (id: string): string => JSON.stringify({ id });
+const created = (bytes: number): Uint8Array =>
+  toBinary(
+    CreatePredictionRequestSchema,
+    create(CreatePredictionRequestSchema, { model: "a/b", files: { x: new Uint8Array(bytes) } }),
+  );
+
+const CASES: readonly (readonly [name: string, sent: Sent])[] = [
+  ["protobuf", { type: "application/proto", body: proto("x") }],
+  ["JSON", { body: text("x") }],
+  ["JSON with a charset", { type: "application/json; charset=utf-8", body: text("x") }],
+  ["in chunks", { body: text("x"), chunked: true }],
+  ["nothing in protobuf, which is the zero message", { type: "application/proto", body: "" }],
+  ["nothing in JSON", { body: "" }],
+  ["an object's half", { body: '{"id":' }],
+  ["a field that is none", { body: '{"id":"x","nam":1}' }],
+  ["a value of another type", { body: '{"id":7}' }],
+  ["bytes that are no message", { type: "application/proto", body: new Uint8Array([7, 7, 7]) }],
+  ["an answer that is packed", { body: text("long"), headers: { "accept-encoding": "br, gzip" } }],
+  ["an answer that is too short for it", { body: text("x"), headers: { "accept-encoding": "gzip" } }],
+  ["an error that is short", { body: text("not_found"), headers: { "accept-encoding": "gzip" } }],
+  ["a fault of ours", { body: text("bug") }],
+  ["a deadline", { body: text("deadline"), headers: { "connect-timeout-ms": "60000" } }],
+  ["a deadline that passes", { body: text("never"), headers: { "connect-timeout-ms": "30" } }],
+  ["a deadline that is none", { body: text("x"), headers: { "connect-timeout-ms": "soon" } }],
+  ["a deadline beyond every timer", { body: text("x"), headers: { "connect-timeout-ms": "9999999999" } }],
+  ["a key that is none", { body: text("x"), headers: { authorization: `Bearer ${BAD_KEY}` } }],
+  ["the protocol's version", { body: text("x"), headers: { "connect-protocol-version": "1" } }],
+  [
+    "too many values",
+    { path: CREATE, body: JSON.stringify({ input: { x: Array(MAX_JSON_VALUES).fill(1) } }) },
+  ],
+  ["from another origin", { body: text("x"), headers: { origin: "http://localhost:5173" } }],
+  ...(Object.keys(ERROR_CODES) as ErrorCode[]).map((code) => [code, { body: text(code) }] as const),
+];
+
+describe("is answered as the library answers it", () => {
+  it.each(CASES)("%s", async (_name, sent) => {
+    const direct = await send(sent);
+    const library = await send({ ...sent, headers: { ...sent.headers, "content-encoding": "identity" } });
+    expect(direct.status).toBe(library.status);
+    expect(direct.headers).toEqual(library.headers);
+    expect(direct.body.toString("latin1")).toBe(library.body.toString("latin1"));
+  });
+});
+
+describe("is as the protocol has it", () => {
+  it.each([false, true])(
+    "takes a body of the most bytes and not of one more; in chunks: %s",
+    async (chunked) => {
+      const overhead = created(0).length + 4;
+      const [most, more] = [created(MAX_BODY_BYTES - overhead), created(MAX_BODY_BYTES - overhead + 1)];
+      expect([most.length, more.length]).toEqual([MAX_BODY_BYTES, MAX_BODY_BYTES + 1]);
+      const post = (body: Uint8Array) => send({ path: CREATE, type: "application/proto", body, chunked });
+      expect((await post(most)).status).toBe(200);
+      const { status, body } = await post(more);
+      expect(status).toBe(429);
+      expect(JSON.parse(body.toString())).toMatchObject({ code: "resource_exhausted" });
+    },
+  );
+
+  it("protobuf in, protobuf out", async () => {
+    const { status, headers, body } = await send({ type: "application/proto", body: proto("x") });
+    expect([status, headers["content-type"]]).toEqual([200, "application/proto"]);
+    expect(fromBinary(GetPredictionResponseSchema, body).prediction?.id).toBe("x");
+  });
+
+  it("an error is JSON whatever was sent, its status the code's", async () => {
+    const { status, headers, body } = await send({ type: "application/proto", body: proto("not_found") });
+    expect([status, headers["content-type"]]).toEqual([404, "application/json"]);
+    expect(JSON.parse(body.toString())).toMatchObject({
+      code: "not_found",
+      message: "refused: not_found ünï",
+    });
+  });
+
+  it("a long answer is packed for who takes it, and for nobody else", async () => {
+    const packed = await send({ body: text("long"), headers: { "accept-encoding": "gzip" } });
+    expect(packed.headers["content-encoding"]).toBe("gzip");
+    const plain = await send({ body: text("long") });
+    expect(plain.headers["content-encoding"]).toBeUndefined();
+    expect(gunzipSync(packed.body)).toEqual(plain.body);
+  });
+});
