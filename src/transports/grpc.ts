@@ -1,5 +1,6 @@
 /** The gRPC listener: our services, health and reflection, on one HTTP/2 port. */
 
+import { EventEmitter } from "node:events";
 import type { ServerHttp2Stream } from "node:http2";
 import {
   logVerbosity,
@@ -129,8 +130,8 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
  * call. Collecting the young ones of those took a fifth of this thread's time.
  */
 function letGo(this: ServerHttp2Stream): void {
-  // Those of this event are called all the same.
-  this.removeAllListeners();
+  // Those of this event are called all the same. The emitter's own method: the stream's would look after its flow.
+  EventEmitter.prototype.removeAllListeners.call(this);
   this.on("error", ignore);
 }
 
