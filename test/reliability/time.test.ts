@@ -123,13 +123,17 @@ test("F34 the main thread stands still for 5 s under load: no lease is lost, no 
       await r.toldMore(60);
       await metrics();
       r.server.process.kill("SIGUSR2");
-      // Answered once it runs again. The lag is measured in the turn after that.
+      // Answered once it runs again.
       await until(async () => {
         const began = performance.now();
         await fetch(`${r.server.url}/readyz`);
         return performance.now() - began > 3000;
       });
-      lag = metric(await metrics(), "nodejs_eventloop_lag_max_seconds");
+      // The long turn is counted in a later one, which on a busy machine may come after a look or two.
+      await until(async () => {
+        lag = Math.max(lag, metric(await metrics(), "nodejs_eventloop_lag_max_seconds"));
+        return lag > 4;
+      });
       await r.toldMore(100);
       deaths = metric(await metrics(), "auspex_worker_deaths");
     },
