@@ -4,8 +4,8 @@
  * A Map or a Set makes itself a new table each time it has filled the last one with what was deleted, and the old table,
  * which still holds what was in it, points to the new one. As soon as one of those outlives two collections of V8's young
  * generation it is old, and what an old object points to is not young garbage: from then on every table is kept until
- * the next full collection, and with them everything that ever was in one. Seen with 64 calls in flight: half of all
- * that a call allocates was copied twice, and a fifth of the main thread's time went there. So here a table holds seats,
+ * the next full collection, and with them everything that ever was in one. Measured by itself, 64 items at a time: half of
+ * their bytes were promoted with a Map or a Set, none with this. So here a table holds seats,
  * which are emptied when they are left.
  */
 
