@@ -4,7 +4,7 @@
  * main thread's time that it takes over gRPC, most of it for web streams' and headers' objects that are made only to be
  * taken apart again (`npm run bench -- --only echo,doors`). Errors are written by the library's own encoder.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { create, fromJsonString, type Message, toBinary, toJsonString } from "@bufbuild/protobuf";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
@@ -101,16 +101,7 @@ export async function serveUnary(
   headers["content-type"] = answered.type;
   headers["content-length"] = body.length;
   if (isPacked) headers["content-encoding"] = deps.gzip.name;
-  send(raw, answered.status, headers, body);
-}
-
-function send(
-  raw: ServerResponse,
-  status: number,
-  headers: Record<string, string | number>,
-  body: Uint8Array,
-): void {
-  raw.writeHead(status, headers);
+  raw.writeHead(answered.status, headers);
   raw.end(body);
 }
 
