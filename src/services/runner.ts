@@ -30,6 +30,13 @@ const IDLE_POLL_MS = 1000;
  */
 export const PREPARING_MAX = 512;
 
+/**
+ * Predictions that run or wait for the engine without having been in the store. Many more than the engine has room for: what
+ * their callers sent is in memory until they are answered, and one that is written first costs three commits' work
+ * instead of one's. Past it the store is the queue.
+ */
+export const UNWRITTEN_MAX = 1024;
+
 export interface RunnerOptions extends RunContext {
   readonly hints: Hints;
   readonly leaseMs: number;
@@ -92,6 +99,7 @@ export function createRunner(options: RunnerOptions): Runner {
   let pulling = false;
   let pulled = Promise.resolve();
   let preparing = 0;
+  let unwritten = 0;
   /** Microseconds since the epoch: until then no lease that is held here runs out. */
   let leasedUntil = Number.POSITIVE_INFINITY;
   let backlog = true;
@@ -278,6 +286,7 @@ export function createRunner(options: RunnerOptions): Runner {
     // Whoever stopped waiting has no use for the rejection.
     settled.catch(() => {});
     let ending = false;
+    unwritten += 1;
     const startedAt = now();
     const started: Prediction = {
       ...prediction,
@@ -307,6 +316,8 @@ export function createRunner(options: RunnerOptions): Runner {
         resolve(next);
       } catch (error) {
         reject(error);
+      } finally {
+        unwritten -= 1;
       }
     });
     return {
@@ -374,7 +385,13 @@ export function createRunner(options: RunnerOptions): Runner {
     },
     // What runs unwritten is not in the store: then these are too few, never too many.
     stored: () => Math.max(0, store.predictions.unfinished() - running.size),
-    canRunUnwritten: () => !closing && !backlog && room() > 0,
+    // While something waits in the store, what is new waits there behind it.
+    canRunUnwritten: () =>
+      !closing &&
+      !backlog &&
+      preparing < PREPARING_MAX &&
+      unwritten < UNWRITTEN_MAX &&
+      engine.liveWorkers() > 0,
     abort(id) {
       running.get(id)?.abort.abort();
     },

@@ -5,7 +5,7 @@ import type { Prediction } from "../../src/domain/prediction.ts";
 import type { Engine, Job, JobResult } from "../../src/engine/engine.ts";
 import type { Egress, EgressRequest } from "../../src/services/egress.ts";
 import { createHints } from "../../src/services/hints.ts";
-import { createRunner, PREPARING_MAX, type Runner } from "../../src/services/runner.ts";
+import { createRunner, PREPARING_MAX, type Runner, UNWRITTEN_MAX } from "../../src/services/runner.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aPrediction, SUCCESS, tempStore } from "../store/temp-store.ts";
 
@@ -36,6 +36,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
       return end.promise;
     },
     room: () => 10_000,
+    liveWorkers: () => 1,
     onRoom: () => () => undefined,
   } as unknown as Engine;
   const egress = {
@@ -176,4 +177,18 @@ test("pictures that are slow to come do not let the whole queue be claimed", asy
   self.fetches[0]?.reject(new Error("no such picture"));
   await expect.poll(() => self.fetches.length).toBe(PREPARING_MAX + 1);
   for (const fetched of self.fetches) fetched.reject(new Error("no such picture"));
+});
+
+test("predictions run unwritten up to a bound of their own, and again when one of them is finished", async () => {
+  const self = await bench();
+  self.runner.start();
+  await expect.poll(() => self.runner.canRunUnwritten()).toBe(true);
+  for (let i = 0; i < UNWRITTEN_MAX; i++) {
+    expect(self.runner.canRunUnwritten()).toBe(true);
+    self.runner.runUnwritten(aPrediction(), { payload: SUCCESS.output, picture: null }, async () => []);
+    await expect.poll(() => self.jobs.length, { interval: 1 }).toBe(i + 1);
+  }
+  expect(self.runner.canRunUnwritten()).toBe(false);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(() => self.runner.canRunUnwritten()).toBe(true);
 });
