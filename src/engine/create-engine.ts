@@ -315,7 +315,7 @@ class EngineCore {
     }
     ticket.holder = this.#queue;
     this.#batcher.add(ticket);
-    this.#pool.wake();
+    this.#pool.queued(ticket.key);
   }
 
   async #runBatch(

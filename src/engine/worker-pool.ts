@@ -139,8 +139,29 @@ export class WorkerPool {
     this.#waking = true;
     setImmediate(() => {
       this.#waking = false;
-      for (const slot of this.#slots) slot.wake();
+      this.#wakeAll();
     });
+  }
+
+  /**
+   * An item of the version joined the queue. Once as many wait as all free workers can take they go at once: callers
+   * on one connection come in one turn by the dozen, and a worker is then done with the first before the last is read.
+   */
+  queued(key: string): void {
+    const { batcher } = this.#options;
+    const maximum = this.#adoptions.get(key)?.served.limits.maximum ?? 1;
+    const free = this.#free();
+    if (free > 0 && maximum > 1 && batcher.waiting(key).weight >= maximum * free) this.#wakeAll();
+    else this.wake();
+  }
+
+  #wakeAll(): void {
+    for (const slot of this.#slots) slot.wake();
+  }
+
+  /** Workers that could take a batch now. */
+  #free(): number {
+    return this.#slots.filter(({ live, busy }) => live && !busy).length;
   }
 
   /** A worker that answers soon: an idle one if there is one. */
@@ -206,7 +227,7 @@ export class WorkerPool {
       }
       const limitsOf = (key: string): Limits | undefined =>
         slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
-      const batch = batcher.take(limitsOf, this.#slots.filter(({ live, busy }) => live && !busy).length);
+      const batch = batcher.take(limitsOf, this.#free());
       const served = batch && this.#adoptions.get(batch.key)?.served;
       if (!served) {
         await sleep(slot, batcher.dueIn(limitsOf));

@@ -67,6 +67,23 @@ describe("a running engine", () => {
     expect(new Set(alone.map(String)).size).toBe(8);
   });
 
+  it("sends full batches to all free workers in the turn in which they are full, and what is less in the next", async () => {
+    const { engine } = fixture;
+    const full = engine.stats().workers * 32;
+    await until(() => engine.liveWorkers() === engine.stats().workers);
+    for (const [jobs, waiting] of [
+      [full, 0],
+      [full - 1, full - 1],
+    ] as const) {
+      // The last callers hear of their results before the workers are free.
+      await new Promise(setImmediate);
+      const runs = Array.from({ length: jobs }, (_, i) => engine.run(mlpJob(i)));
+      await new Promise(process.nextTick);
+      expect(engine.stats().queued).toBe(waiting);
+      await Promise.all(runs);
+    }
+  });
+
   it("runs several rows of one caller, and answers JSON with JSON", async () => {
     const { engine } = fixture;
     const rows = [1, 2].map((seed) => [...row(seed)]);
