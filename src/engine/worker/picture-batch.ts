@@ -46,14 +46,20 @@ export async function createPictureBatch<T>(options: PictureBatchOptions<T>): Pr
     return run({ [input.name]: tensor }, rows);
   };
 
+  /** Of the batch before, if no other is at work with them: 5 MB that need not be found and cleared for each. */
+  let spare = new Float32Array();
+
   return async (images) => {
     const outcomes = new Map<number, Outcome<T>>();
     const decode = (image: Uint8Array): Promise<Buffer> => decodePicture(image, picture, maxPixels);
-    for await (const group of asDecoded(images, decode, picture)) {
+    const pixels = spare.length >= images.length * size ? spare : new Float32Array(images.length * size);
+    spare = new Float32Array();
+    for await (const group of asDecoded(images, decode, picture, pixels)) {
       for (const { item, error } of group.faults) outcomes.set(item, { ok: false, error });
       const results = await inferAll(infer, group.pixels, size, signature.joinable);
       for (const [i, item] of group.items.entries()) outcomes.set(item, results[i] ?? LEFT_OUT);
     }
+    spare = pixels;
     return images.map((_, item) => outcomes.get(item) ?? LEFT_OUT);
   };
 }
@@ -84,16 +90,16 @@ interface Group {
 }
 
 /**
- * Decodes all pictures at once, on libvips's threads, and yields what is there whenever it is asked: while a model
+ * Decodes all pictures at once, on libvips's threads, into `pixels`, and yields what is there whenever it is asked: while a model
  * blocks this thread with the first ones, the others are decoded. Each picture is yielded once.
  */
 async function* asDecoded(
   images: readonly Uint8Array[],
   decode: (image: Uint8Array) => Promise<Buffer>,
   spec: PictureSpec,
+  pixels: Float32Array,
 ): AsyncGenerator<Group> {
   const size = spec.height * spec.width * CHANNELS;
-  const pixels = new Float32Array(images.length * size);
   let decoded: number[] = [];
   let faults: Fault[] = [];
   let wake = (): void => undefined;
