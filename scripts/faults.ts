@@ -52,7 +52,10 @@ const FAULTS: readonly Fault[] = [
   { what: "model files that are cut, changed, missing or replaced" },
   { what: "models that crash, hang or swell while they are tried" },
   { what: "a worker out of memory in one request" },
-  { what: "a GPU that is lost", open: "No machine of the tests has one; it comes with the GPU runtime." },
+  {
+    what: "a GPU that is lost",
+    open: "The tests' GPU is an imitation; what a real one did by hand is in bench/native-tensorflow.",
+  },
   { what: "models loaded and unloaded, and predictions, for long" },
   { what: "a main thread that stands still" },
   { what: "two replicas that race for one thing", open: REPLICAS },

@@ -1,7 +1,7 @@
 /**
- * Puts a working `@tensorflow/tfjs-node` into a folder of its own without the download that its install script makes:
- * the addon is built from the package's own source against the library in Python's `tensorflow-cpu` wheel. README.md
- * beside it says why, and what else a closed network offers.
+ * Puts a working `@tensorflow/tfjs-node`, or tfjs-node-gpu, into a folder of its own without the download that its
+ * install script makes: the addon is built from the package's own source against the library in Python's
+ * `tensorflow-cpu` wheel, or `tensorflow`. README.md beside it says why, and what else a closed network offers.
  */
 import { execFile } from "node:child_process";
 import { constants, existsSync, lstatSync } from "node:fs";
@@ -10,24 +10,45 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
-const PACKAGE = "@tensorflow/tfjs-node";
-/** npm's own checksum of the version that package.json names as a peer dependency, checked after npm has. */
-const INTEGRITY =
-  "sha512-uHrXeUlfgkMxTZqHkESSV7zSdKdV0LlsBeblqkuKU9nnfxB1pC6DtoyYVaLxznzZy7WQSegjcohxxCjAf6Dc7w==";
+interface Kind {
+  readonly name: string;
+  /** npm's own checksum of the version that package.json names as a peer dependency, checked after npm has. */
+  readonly integrity: string;
+  readonly requirements: string;
+  readonly downloads: string;
+  readonly folder: string;
+}
+
+const CPU: Kind = {
+  name: "@tensorflow/tfjs-node",
+  integrity:
+    "sha512-uHrXeUlfgkMxTZqHkESSV7zSdKdV0LlsBeblqkuKU9nnfxB1pC6DtoyYVaLxznzZy7WQSegjcohxxCjAf6Dc7w==",
+  requirements: "requirements.txt",
+  downloads: "300 MB",
+  folder: join(tmpdir(), "auspex-native-tensorflow"),
+};
+const GPU: Kind = {
+  name: "@tensorflow/tfjs-node-gpu",
+  integrity:
+    "sha512-p//NN6DGiN4hInUmIkRffaFVMcdTREUMjPyjW04J7OXvB2zBlQimj61eFKSgRrH3f5TnOfKzb0n56he/B6a4bw==",
+  requirements: "requirements-gpu.txt",
+  downloads: "620 MB",
+  folder: join(tmpdir(), "auspex-native-tensorflow-gpu"),
+};
 const PYTHONS = ["3.10", "3.11", "3.12", "3.13"];
 const PROJECT = join(import.meta.dirname, "..", "..");
 const MODULES = join(PROJECT, "node_modules");
-const LINK = join(MODULES, PACKAGE);
 /** What the project and the package both need: TF.js keeps its variables in one place for all copies of itself. */
 const SHARED = ["tfjs-core", "tfjs-backend-cpu", "tfjs-converter", "tfjs-layers"];
-const DEFAULT_FOLDER = join(tmpdir(), "auspex-native-tensorflow");
 
 const HELP = `node bench/native-tensorflow/install.ts [options]
 
-Builds ${PACKAGE} against the TensorFlow of Python's registry, in a folder that may be thrown away (1.8 GB), and
+Builds ${CPU.name} against the TensorFlow of Python's registry, in a folder that may be thrown away (1.8 GB), and
 writes the SavedModels that a test serves. Linux x64; needs npm, Python ${PYTHONS[0]} to ${PYTHONS.at(-1)} with pip, and g++.
 
-  --to <folder>   where (default ${DEFAULT_FOLDER}); what an earlier run left there is replaced
+  --gpu           ${GPU.name} instead (2.2 GB). CUDA and cuDNN are not brought along
+  --to <folder>   where (default ${CPU.folder}, with --gpu ${GPU.folder});
+                  what an earlier run left there is replaced
   --link          afterwards, or if it is built already, link it into this project's node_modules: servers and
                   tests started from now on find it. \`npm ci\` takes the link away
   --unlink        take the link away, and do nothing else
@@ -97,27 +118,27 @@ async function findTools(): Promise<Tools> {
 }
 
 /** The package without its install script. Returns its folder. */
-async function installPackage(folder: string): Promise<string> {
+async function installPackage({ name, integrity }: Kind, folder: string): Promise<string> {
   const { peerDependencies } = JSON.parse(await readFile(join(PROJECT, "package.json"), "utf8")) as {
     peerDependencies: Readonly<Record<string, string>>;
   };
   await writeFile(join(folder, "package.json"), '{"private": true}\n');
   const options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  await run("npm", ["install", ...options, `${PACKAGE}@${peerDependencies[PACKAGE]}`], { cwd: folder });
+  await run("npm", ["install", ...options, `${name}@${peerDependencies[name]}`], { cwd: folder });
   const lock = JSON.parse(await readFile(join(folder, "package-lock.json"), "utf8")) as {
     packages: Readonly<Record<string, { readonly integrity?: string }>>;
   };
-  const integrity = lock.packages[`node_modules/${PACKAGE}`]?.integrity;
-  if (integrity !== INTEGRITY) throw new Error(`${PACKAGE} has the checksum ${integrity}, not ${INTEGRITY}`);
-  return join(folder, "node_modules", PACKAGE);
+  const found = lock.packages[`node_modules/${name}`]?.integrity;
+  if (found !== integrity) throw new Error(`${name} has the checksum ${found}, not ${integrity}`);
+  return join(folder, "node_modules", name);
 }
 
 /** Returns the folder that is for PYTHONPATH. */
-async function installLibrary(folder: string, python: string): Promise<string> {
+async function installLibrary({ requirements }: Kind, folder: string, python: string): Promise<string> {
   const target = join(folder, "python");
   await run(python, [
     ...["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"],
-    ...["--require-hashes", "-r", join(import.meta.dirname, "requirements.txt"), "--target", target],
+    ...["--require-hashes", "-r", join(import.meta.dirname, requirements), "--target", target],
   ]);
   return target;
 }
@@ -142,26 +163,28 @@ async function buildAddon(packageFolder: string, library: string, { compiler, he
 }
 
 /** A product that is computed, not only a library that loads. */
-const PROOF = `
+const proof = (name: string): string => `
 const util = require("node:util");
 util.isNullOrUndefined ??= (value) => value === null || value === undefined;
 util.isArray ??= Array.isArray;
-const tf = require("${PACKAGE}");
+const tf = require("${name}");
 const [product] = tf.matMul([[3, 4]], [[3], [4]]).dataSync();
-console.log([tf.getBackend(), tf.backend().binding.TF_Version, product].join(" "));
+const { binding, isUsingGpuDevice } = tf.backend();
+console.log([tf.getBackend(), binding.TF_Version, product, isUsingGpuDevice ? "GPU" : "CPU"].join(" "));
 `;
 
-async function prove(folder: string): Promise<string> {
-  const output = await run(process.execPath, ["-e", PROOF], {
+/** Says what computed it. */
+async function prove({ name }: Kind, folder: string): Promise<string> {
+  const output = await run(process.execPath, ["-e", proof(name)], {
     cwd: folder,
     env: { TF_CPP_MIN_LOG_LEVEL: "2" },
   });
-  const [backend, version, product] = output.trim().split(" ");
+  const [backend, version, product, device] = output.trim().split(" ");
   if (backend !== "tensorflow" || product !== "25") throw new Error(`it answers ${output.trim()}`);
-  return version ?? "";
+  return `TensorFlow ${version} on a ${device}`;
 }
 
-async function install(folder: string): Promise<void> {
+async function install(kind: Kind, folder: string): Promise<void> {
   const step = (text: string): void => console.log(text);
   step("looking for Python, a compiler and Node's headers");
   const tools = await findTools();
@@ -169,58 +192,67 @@ async function install(folder: string): Promise<void> {
     await rm(join(folder, part), { recursive: true, force: true });
   }
   await mkdir(folder, { recursive: true });
-  step(`npm: ${PACKAGE} without its install script, into ${folder}`);
-  const packageFolder = await installPackage(folder);
-  step("pip: TensorFlow, every wheel checked against requirements.txt (300 MB)");
-  const python = await installLibrary(folder, tools.python);
+  step(`npm: ${kind.name} without its install script, into ${folder}`);
+  const packageFolder = await installPackage(kind, folder);
+  step(`pip: TensorFlow, every wheel checked against ${kind.requirements} (${kind.downloads})`);
+  const python = await installLibrary(kind, folder, tools.python);
   step("compiling the addon (half a minute)");
   await buildAddon(packageFolder, join(python, "tensorflow"), tools);
-  step(`it computes, with TensorFlow ${await prove(folder)} on Node ${process.version}`);
+  step(`it computes, with ${await prove(kind, folder)}, in Node ${process.version}`);
   step("writing SavedModels");
   const script = join(import.meta.dirname, "saved_models.py");
   const env = { PYTHONPATH: python, PYTHONDONTWRITEBYTECODE: "1" };
   await run(tools.python, [script, join(folder, "saved-models")], { env });
 }
 
-async function unlink(): Promise<void> {
-  const found = lstatSync(LINK, { throwIfNoEntry: false });
+/** Where servers find it. */
+function linkOf({ name }: Kind): string {
+  return join(MODULES, name);
+}
+
+async function unlink(kind: Kind): Promise<void> {
+  const link = linkOf(kind);
+  const found = lstatSync(link, { throwIfNoEntry: false });
   if (found && !found.isSymbolicLink())
-    throw new Error(`${LINK} is no link: npm installed it, npm removes it`);
-  if (found) await rm(LINK);
+    throw new Error(`${link} is no link: npm installed it, npm removes it`);
+  if (found) await rm(link);
 }
 
 /** One TF.js for both, as npm lays them out: two copies refuse to hold variables of the same names. */
-async function link(folder: string): Promise<void> {
-  await unlink();
+async function link(kind: Kind, folder: string): Promise<void> {
+  await unlink(kind);
   const modules = join(folder, "node_modules");
   for (const name of SHARED) {
     const own = join(modules, "@tensorflow", name);
     await rm(own, { recursive: true, force: true });
     await symlink(join(MODULES, "@tensorflow", name), own);
   }
-  await symlink(join(modules, PACKAGE), LINK);
+  await symlink(join(modules, kind.name), linkOf(kind));
 }
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      to: { type: "string", default: DEFAULT_FOLDER },
+      gpu: { type: "boolean", default: false },
+      to: { type: "string" },
       link: { type: "boolean", default: false },
       unlink: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
   if (values.help) return console.log(HELP);
-  if (values.unlink) return unlink();
-  const folder = resolve(values.to);
+  const kind = values.gpu ? GPU : CPU;
+  if (values.unlink) return unlink(kind);
+  const folder = resolve(values.to ?? kind.folder);
   // The SavedModels come last: where they are, all is.
-  if (!values.link || !existsSync(join(folder, "saved-models", "picture"))) await install(folder);
-  if (values.link) await link(folder);
+  if (!values.link || !existsSync(join(folder, "saved-models", "picture"))) await install(kind, folder);
+  if (values.link) await link(kind, folder);
   console.log(
     values.link
-      ? `linked: ${LINK}`
+      ? `linked: ${linkOf(kind)}`
       : "to use it here: node bench/native-tensorflow/install.ts --link" +
-          (folder === DEFAULT_FOLDER ? "" : ` --to ${folder}`),
+          (values.gpu ? " --gpu" : "") +
+          (values.to === undefined ? "" : ` --to ${folder}`),
   );
 }
 

@@ -57,6 +57,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       loadTimeoutMs: LOADS_AT_ONCE * options.loadTimeoutMs,
       log: options.log,
     });
+    core.onLoaded = (key, loaded) => models.reloaded(key, loaded);
     await core.open();
     return engineOf(core, models);
   } catch (error) {
@@ -101,6 +102,8 @@ class EngineCore {
   readonly #pool: WorkerPool;
   readonly #trial: Trial;
   readonly trainer: RunningTrainer;
+  /** Told when a worker has loaded a version that was ready before. */
+  onLoaded: (key: string, loaded: LoadedVersion) => void = () => undefined;
   readonly #queue: Holder = { letGo: (ticket) => void this.#batcher.remove(ticket) };
   /** The line of pictures that were in a worker when it died. */
   #suspects: Promise<unknown> = Promise.resolve();
@@ -136,6 +139,7 @@ class EngineCore {
       batcher: this.#batcher,
       run: (worker, batch, served) => this.#runBatch(worker, batch, served),
       loadTimeoutMs,
+      onLoaded: (key, loaded) => this.onLoaded(key, loaded),
       onChange: () => this.#announce(),
       log,
     });

@@ -63,6 +63,8 @@ export interface ModelRegistryOptions {
 }
 
 export interface RunningModelRegistry extends ModelRegistry {
+  /** A worker loaded a version that was ready before, perhaps on another runtime: a GPU may have gone since, or come. */
+  reloaded(key: string, loaded: LoadedVersion): void;
   /** Stops looking, and ends loads that run. What is loaded stays loaded. */
   close(): Promise<void>;
 }
@@ -129,6 +131,12 @@ class Registry implements RunningModelRegistry {
     this.#stopWatching = watchFolder(modelsDir, () => this.#scan(), log);
     await this.#scan();
     await this.#until(() => this.#loads.size === 0);
+  }
+
+  reloaded(key: string, { runtime, notes }: LoadedVersion): void {
+    const was = this.#shelf.runsOn(key, runtime, notes);
+    const fields = { model: key, was, runtime, notes };
+    if (was) this.#options.log.warn(fields, "a worker runs a version on another runtime");
   }
 
   list(): readonly ModelVersion[] {

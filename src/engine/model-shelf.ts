@@ -2,7 +2,7 @@
  * The versions that a registry knows, and the rule which of them are to be in memory. Plain data: no disk, no
  * worker, no time.
  */
-import type { ModelVersion, VersionState } from "../domain/model.ts";
+import type { ModelVersion, RuntimeName, VersionState } from "../domain/model.ts";
 import type { FolderPlace } from "./model-folder.ts";
 
 /** Versions of one model in memory at once: enough for a rollback and for predictions that still wait. */
@@ -93,6 +93,15 @@ export class ModelShelf {
     if (entry.phase === "gone") return;
     entry.phase = phase;
     entry.view = { ...entry.view, state };
+  }
+
+  /** Of a ready version. Answers the runtime that it had before, undefined when that is the same. */
+  runsOn(key: string, runtime: RuntimeName, notes: readonly string[]): RuntimeName | undefined {
+    const entry = this.entries().find(({ place }) => label(place) === key);
+    if (entry?.view.state.kind !== "ready" || entry.view.state.runtime === runtime) return undefined;
+    const was = entry.view.state.runtime;
+    this.move(entry, entry.phase, { kind: "ready", runtime, notes });
+    return was;
   }
 
   /**

@@ -45,6 +45,9 @@ export const MEMORY_SIGNAL = "SIGUSR2";
  */
 export const TRAP_EXIT_CODE = 70;
 
+/** The exit code of a worker whose GPU has stopped answering it. */
+export const GPU_EXIT_CODE = 71;
+
 /** The calls, by kind: what main sends and what the worker answers. */
 export interface Calls {
   /** Loads a version, warms it up, checks its output. Refused with the reason when it cannot serve. */

@@ -35,6 +35,8 @@ export interface WorkerPoolOptions {
   /** Runs a batch in a worker; resolves with the worker's death when that came before the end. */
   readonly run: (worker: WorkerProcess, batch: Batch<Ticket>, served: Served) => Promise<Death | undefined>;
   readonly loadTimeoutMs: number;
+  /** Told what a worker found that loaded a version after its trial. */
+  readonly onLoaded: (key: string, loaded: LoadedVersion) => void;
   /** Told when live workers, or what they are busy with, changed. */
   readonly onChange: () => void;
   readonly log: EngineLog;
@@ -264,8 +266,9 @@ export class WorkerPool {
     this.#loading += 1;
     slot.busy = true;
     try {
-      await worker.call("load", served.request, this.#options.loadTimeoutMs);
+      const loaded = await worker.call("load", served.request, this.#options.loadTimeoutMs);
       slot.holds.add(served.key);
+      this.#options.onLoaded(served.key, loaded);
       adoption.loadDeaths = 0;
       adoption.fault = "";
     } catch (error) {

@@ -13,6 +13,7 @@ import {
   type CallKind,
   type Calls,
   type FromWorker,
+  GPU_EXIT_CODE,
   MEMORY_SIGNAL,
   type ToWorker,
   TRAP_EXIT_CODE,
@@ -250,6 +251,7 @@ class ForkedWorker implements WorkerProcess {
 
 function deathOf(code: number | null, signal: NodeJS.Signals | null): Death {
   if (signal === MEMORY_SIGNAL) return { kind: "memory" };
+  if (code === GPU_EXIT_CODE) return { kind: "crash", detail: "its GPU stopped answering" };
   if (code === TRAP_EXIT_CODE) return { kind: "crash", detail: "the model reached beyond its memory" };
   return { kind: "crash", detail: signal ?? `exit code ${code}` };
 }

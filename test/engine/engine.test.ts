@@ -17,8 +17,15 @@ import {
   workerPids,
 } from "./harness.ts";
 
-/** Above what a worker takes with a small model, below what the large ones here need: tfjs-node itself takes 440 MB. */
-const WORKER_MEMORY_BYTES = (RUNTIME === "tfjs-node" ? 800 : 400) * 1024 ** 2;
+/**
+ * Above what a worker takes with a small model, below what the large ones here need: tfjs-node itself takes 440 MB,
+ * with a GPU 1.2 GB.
+ */
+const WORKER_MEMORY_MIB: Partial<Record<typeof RUNTIME, number>> = {
+  "tfjs-node": 800,
+  "tfjs-node-gpu": 1500,
+};
+const WORKER_MEMORY_BYTES = (WORKER_MEMORY_MIB[RUNTIME] ?? 400) * 1024 ** 2;
 
 /** Wide enough that a batch of `slowJob`s takes long enough to be caught in the middle. */
 const wide = (modelsDir: string): Promise<void> =>

@@ -14,12 +14,17 @@ import { readManifest } from "../../src/engine/manifest.ts";
 import type { HostTensor, LoadedModel } from "../../src/engine/worker/runtime.ts";
 import { createRuntimes } from "../../src/engine/worker/runtimes.ts";
 import { warmUp } from "../../src/engine/worker/warm-up.ts";
-import { startEngine } from "./harness.ts";
+import { RUNTIME, startEngine } from "./harness.ts";
 
-/** undefined where tfjs-node was not installed by the script. */
+/** Which of the two packages; the script installs either. */
+const RUNTIME_NAME = RUNTIME === "tfjs-node-gpu" ? RUNTIME : "tfjs-node";
+/** Not as a literal: the compiler would look for a package that may not be there. */
+const NATIVE = `@tensorflow/${RUNTIME_NAME}`;
+
+/** undefined where the package was not installed by the script. */
 function savedModels(): string | undefined {
   try {
-    const manifest = createRequire(import.meta.url).resolve("@tensorflow/tfjs-node/package.json");
+    const manifest = createRequire(import.meta.url).resolve(`${NATIVE}/package.json`);
     const folder = join(dirname(manifest), "..", "..", "..", "saved-models");
     return existsSync(join(folder, "picture")) ? folder : undefined;
   } catch {
@@ -28,16 +33,14 @@ function savedModels(): string | undefined {
 }
 
 const SAVED_MODELS = savedModels();
-/** Not as a literal: the compiler would look for a package that may not be there. */
-const NATIVE: string = "@tensorflow/tfjs-node";
 const ROWS = 10_000;
 const TENSOR = readManifest('{"task":"tensor"}');
 const title = SAVED_MODELS
   ? "SavedModels"
-  : "SavedModels: tfjs-node is not here, see bench/native-tensorflow/README.md";
+  : `SavedModels: ${RUNTIME_NAME} is not here, see bench/native-tensorflow/README.md`;
 
 const open = async (folder: string): Promise<LoadedModel> =>
-  (await createRuntimes().load(folder, TENSOR, "tfjs-node")).model;
+  (await createRuntimes().load(folder, TENSOR, RUNTIME_NAME)).model;
 
 /** Zeros where no values are given. */
 const float = (shape: number[], ...values: number[]): HostTensor => {
@@ -130,7 +133,7 @@ describe.skipIf(!SAVED_MODELS)(title, () => {
     const broken = await mkdtemp(join(tmpdir(), "auspex-saved-"));
     try {
       await writeFile(join(broken, "saved_model.pb"), "no model");
-      await expect(open(broken)).rejects.toThrow(/^tfjs-node: /);
+      await expect(open(broken)).rejects.toThrow(`${RUNTIME_NAME}: `);
     } finally {
       await rm(broken, { recursive: true });
     }
@@ -171,7 +174,7 @@ describe.skipIf(!SAVED_MODELS)(title, () => {
       const { engine } = fixture;
       expect(engine.models.latest("acme", "colour")?.state).toMatchObject({
         kind: "ready",
-        runtime: "tfjs-node",
+        runtime: RUNTIME_NAME,
       });
       const create = { width: 40, height: 30, channels: 3, background: { r: 10, g: 90, b: 60 } } as const;
       const image = await sharp({ create }).png().toBuffer();

@@ -168,7 +168,11 @@ describe("batch normalisation", () => {
 describe("the choice of a runtime", () => {
   /** The real TF.js, under the name of a native one: what a machine with the package would import. */
   const native = { ...tf, ...layers, loadGraphModel: undefined, node: { loadSavedModel: undefined } };
-  const backend = { setBackend: async () => true, getBackend: () => "tensorflow" };
+  const backend = {
+    setBackend: async () => true,
+    getBackend: () => "tensorflow",
+    findBackend: () => ({ isUsingGpuDevice: true }),
+  };
   const standIn = (name: string) => async (wanted: string) => {
     if (wanted === `@tensorflow/${name}`) return { default: { ...native, ...backend } };
     throw Object.assign(new Error(`Cannot find package '${wanted}'`), { code: "ERR_MODULE_NOT_FOUND" });

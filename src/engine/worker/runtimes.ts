@@ -4,6 +4,7 @@
  */
 import { env } from "node:process";
 import util from "node:util";
+import type * as tf from "@tensorflow/tfjs-core";
 import { type Manifest, RUNTIMES, type RuntimeName } from "../../domain/model.ts";
 import { openOnnxRuntime } from "./onnx.ts";
 import { type ImportPackage, importOptional } from "./optional-package.ts";
@@ -93,17 +94,46 @@ async function openNative(
   const loaded = await importOptional(importPackage, `@tensorflow/${name}`);
   const module = isDefaultOfNative(loaded) ? loaded.default : isNative(loaded) ? loaded : undefined;
   if (!module) throw new Unsupported("is installed, and is not TF.js");
+  const isGpu = name === "tfjs-node-gpu";
+  // The package runs on the CPU where it finds no GPU, and says nothing.
+  if (isGpu && !isOnGpu(module)) throw new Unsupported(NO_GPU);
   module.enableProdMode();
   return createTfjsRuntime(name, {
     core: module,
     backend: "tensorflow",
+    ...(isGpu ? { isBroken: () => !computes(module) } : {}),
     layers: () => Promise.resolve(module),
     converter: () => Promise.resolve(module),
     loadSavedModel: (folder) => openSavedModel(module.node, folder),
   });
 }
 
+const NO_GPU =
+  "is installed, and TensorFlow found no GPU that it can use: the driver, CUDA's libraries or the GPU itself is " +
+  "missing (TF_CPP_MIN_LOG_LEVEL=0 has the workers log which)";
+
+/** tfjs-node's backend says so; its type is not TF.js's. */
+function isOnGpu(module: Native): boolean {
+  const backend: unknown = module.findBackend("tensorflow");
+  return (
+    typeof backend === "object" &&
+    backend !== null &&
+    "isUsingGpuDevice" in backend &&
+    backend.isUsingGpuDevice === true
+  );
+}
+
+/** Whether the GPU still answers in this process, and rightly. */
+function computes(module: Native): boolean {
+  try {
+    return module.tidy(() => module.add(module.tensor([1]), module.tensor([2])).dataSync()[0] === 3);
+  } catch {
+    return false;
+  }
+}
+
 type Native = TfjsKit["core"] &
+  Pick<typeof tf, "add" | "findBackend"> &
   Awaited<ReturnType<TfjsKit["layers"]>> &
   Awaited<ReturnType<TfjsKit["converter"]>> & {
     readonly node: SavedModelReader;
@@ -120,12 +150,16 @@ function isDefaultOfNative(value: unknown): value is { readonly default: Native 
 
 /**
  * TensorFlow takes its settings from the environment alone, which an operator may have set: as many threads as a
- * model may have, and no notes on the processor's features from every worker.
+ * model may have, no notes on the processor's features from every worker; of a GPU's memory what is needed rather than
+ * all of it, for the workers share the GPU; and there all 24 bits of a float32. With the 11 that TensorFlow is content
+ * with otherwise (TF32), a row's answer depended on how many were in its batch, in the third digit.
  */
 function calmTensorFlow(threads: number): void {
   env.TF_NUM_INTRAOP_THREADS ??= String(threads);
   env.TF_NUM_INTEROP_THREADS ??= "1";
   env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  env.TF_FORCE_GPU_ALLOW_GROWTH ??= "true";
+  env.NVIDIA_TF32_OVERRIDE ??= "0";
 }
 
 /**

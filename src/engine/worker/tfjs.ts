@@ -11,7 +11,7 @@ import type { Manifest, RuntimeName } from "../../domain/model.ts";
 import type { Dtype } from "../../domain/tensor.ts";
 import { isRecord } from "../compiler/graph-def.ts";
 import { exists } from "../files.ts";
-import { TRAP_EXIT_CODE } from "../protocol.ts";
+import { GPU_EXIT_CODE, TRAP_EXIT_CODE } from "../protocol.ts";
 import type { TensorSpec } from "../signature.ts";
 import { foldBatchNorms } from "./batch-norm.ts";
 import { narrowed } from "./int64.ts";
@@ -40,6 +40,8 @@ export interface TfjsKit {
   readonly layers: () => Promise<Pick<typeof layers, "loadLayersModel" | "model">>;
   readonly converter: () => Promise<Pick<typeof converter, "loadGraphModel">>;
   readonly loadSavedModel?: (folder: string) => Promise<SavedModel>;
+  /** Asked after a run that failed: whether the backend is of no more use in this process. */
+  readonly isBroken?: () => boolean;
 }
 
 type Tensor = tf.Tensor;
@@ -263,6 +265,11 @@ function withHostTensors(kit: TfjsKit, model: BareModel): LoadedModel {
     } catch (error) {
       // WebAssembly's own, by its name: TypeScript does not know the class.
       if (error instanceof Error && error.name === "RuntimeError") process.exit(TRAP_EXIT_CODE);
+      // After certain errors CUDA refuses a process everything: what comes next needs another one.
+      if (kit.isBroken?.()) {
+        process.stderr.write(`${error}\n`);
+        process.exit(GPU_EXIT_CODE);
+      }
       throw error;
     } finally {
       core.dispose(tensors);
