@@ -16,6 +16,7 @@ import type { NewDelivery } from "../domain/webhook.ts";
 import type { Claim } from "../store/store.ts";
 import type { Hints } from "./hints.ts";
 import type { AcceptedInput } from "./input.ts";
+import { createLeases } from "./leases.ts";
 import { type Ended, ended, failure } from "./outcome.ts";
 import { queueFull } from "./queue-full.ts";
 import { type RunContext, run } from "./run.ts";
@@ -100,14 +101,12 @@ export function createRunner(options: RunnerOptions): Runner {
   let pulled = Promise.resolve();
   let preparing = 0;
   let unwritten = 0;
-  /** Microseconds since the epoch: until then no lease that is held here runs out. */
-  let leasedUntil = Number.POSITIVE_INFINITY;
   let backlog = true;
   let timer: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe = () => {};
 
-  const leaseEnd = () => now() + leaseMs * 1000;
+  const leases = createLeases({ running, store: store.predictions, now, leaseMs, log });
   const room = () => Math.min(engine.room(), PREPARING_MAX - preparing);
 
   // ---- pulling -----------------------------------------------------------------------------------------------
@@ -128,8 +127,8 @@ export function createRunner(options: RunnerOptions): Runner {
         backlog = false;
         // When this thread or the disk stood still for longer than a lease, what runs here must not be claimed as
         // lost. Writes apply in order.
-        if (now() >= leasedUntil) void renewAll();
-        const claims = await store.predictions.claim({ limit, now: now(), leaseExpiresAt: leaseEnd() });
+        if (leases.lapsed()) void leases.renew();
+        const claims = await store.predictions.claim({ limit, now: now(), leaseExpiresAt: leases.end() });
         if (claims.length === limit) backlog = true;
         for (const claim of claims) begin(claim);
         if (!backlog) break;
@@ -169,7 +168,7 @@ export function createRunner(options: RunnerOptions): Runner {
   // ---- running -----------------------------------------------------------------------------------------------
 
   function begin({ prediction, lease }: Claim): void {
-    leasedUntil = Math.min(leasedUntil, lease.expiresAt);
+    leases.took(lease.expiresAt);
     // Its lease was lost without anybody noticing: what it would settle is not taken any more.
     running.get(prediction.id)?.abort.abort();
     hints.emit(prediction.id);
@@ -324,10 +323,10 @@ export function createRunner(options: RunnerOptions): Runner {
       settled,
       async write(stored) {
         if (ending || entry.abort.signal.aborted) return undefined;
-        const lease = { token: `unwritten-${prediction.id}`, expiresAt: leaseEnd() };
+        const lease = { token: `unwritten-${prediction.id}`, expiresAt: leases.end() };
         // Set before the write: writes apply in order, so a settle that comes after it finds the row.
         entry.lease = lease.token;
-        leasedUntil = Math.min(leasedUntil, lease.expiresAt);
+        leases.took(lease.expiresAt);
         const written = entry.prediction;
         const result = await store.predictions.insert({
           prediction: written,
@@ -345,38 +344,11 @@ export function createRunner(options: RunnerOptions): Runner {
     };
   }
 
-  // ---- leases ------------------------------------------------------------------------------------------------
-
-  async function renew(expiresAt: number): Promise<void> {
-    const leases = running
-      .values()
-      .flatMap(({ prediction, lease }) => (lease === undefined ? [] : [{ id: prediction.id, token: lease }]));
-    leasedUntil = leases.length === 0 ? Number.POSITIVE_INFINITY : expiresAt;
-    if (leases.length === 0) return;
-    for (const id of await store.predictions.renew({ leases, expiresAt })) {
-      const entry = running.get(id);
-      const held = leases.find((lease) => lease.id === id);
-      // A prediction that was settled meanwhile holds no lease either, and is not lost.
-      if (entry && entry.lease === held?.token) entry.abort.abort();
-    }
-  }
-
-  /** Never rejects. */
-  async function renewAll(): Promise<void> {
-    try {
-      await renew(leaseEnd());
-    } catch (error) {
-      // Tried again before the next claim, and with the next beat.
-      leasedUntil = 0;
-      log.error({ err: error }, "leases could not be renewed");
-    }
-  }
-
   return {
     runUnwritten,
     start() {
       unsubscribe = engine.onRoom(pull);
-      heartbeat = setInterval(() => void renewAll(), leaseMs / 3);
+      heartbeat = setInterval(() => void leases.renew(), leaseMs / 3);
       pull();
     },
     wake() {
@@ -405,8 +377,7 @@ export function createRunner(options: RunnerOptions): Runner {
     async close() {
       clearInterval(heartbeat);
       await stopPulling();
-      // An expiry of now lets the next server claim them at once.
-      await renew(now()).catch(() => {});
+      await leases.giveBack();
       for (const entry of running.values()) entry.abort.abort();
       await Promise.all(running.values().map((entry) => entry.done));
     },
