@@ -18,6 +18,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 3,
     sequence: { sequencer: FaultsFirst },
+    // Some tests call ONNX Runtime by themselves, and nobody is to be told of that.
+    env: { ORT_DISABLE_TELEMETRY: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -86,7 +86,13 @@ async function lastWords(logFile: string): Promise<string> {
 
 /** Nothing of what this process was told, and a home of its own for what products write there. */
 function cleanEnvironment(bin: string, home: string): Readonly<Record<string, string>> {
-  return { HOME: home, LANG: "C.UTF-8", PATH: [bin, process.env.PATH ?? ""].join(delimiter) };
+  // As in this server's workers: ONNX Runtime would tell its makers of each session.
+  return {
+    HOME: home,
+    LANG: "C.UTF-8",
+    ORT_DISABLE_TELEMETRY: "1",
+    PATH: [bin, process.env.PATH ?? ""].join(delimiter),
+  };
 }
 
 function settingVariables(

@@ -79,7 +79,7 @@ function startFloor(count: number, image: Uint8Array) {
 
 /**
  * The part of the loop's rate that is left where each of its pictures also goes through a bare grpc-js echo and the
- * generator, on the same cores: what no server over gRPC can pass here, however little it does.
+ * generator, on the same cores: what no server on grpc-js can pass here, however little it does.
  */
 function ceiling(loop: Measurement, echo: Measurement): number {
   const alone = loop.workerCpu.median;
@@ -142,7 +142,7 @@ async function run(context: BenchContext): Promise<RowResult> {
     ],
     figures: [
       {
-        title: `The faster loop's rate with a bare grpc-js echo of each picture beside it, by their CPU`,
+        title: "The faster loop's rate with a bare grpc-js echo of each picture beside it, by their CPU",
         headings: ["of the loop's"],
         lines: [[ceiling(fastest, echoed).toFixed(3)]],
       },

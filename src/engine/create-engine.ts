@@ -28,7 +28,7 @@ import { startWorkerProcess, WorkerDied, type WorkerProcess } from "./worker-pro
  */
 const ROOM_PER_WORKER = 64;
 
-/** Unfinished jobs past which `run` refuses: nobody who heeds `room` comes near. */
+/** Unfinished jobs past which `run` refuses: nobody who looks at `room` comes near. */
 const JOBS_MAX = 16_384;
 
 /** Leaves half to jobs that were on their way when room was asked for. */
@@ -97,6 +97,8 @@ class EngineCore {
   readonly #batcher = new Batcher<Ticket>();
   readonly #pace = new Pace();
   readonly #served = new Map<string, Served>();
+  /** What a worker that loaded a version found last; perhaps another runtime than its trial. */
+  readonly #found = new Map<string, LoadedVersion>();
   readonly #tickets = new FleetingSet<Ticket>();
   readonly #listeners = new Set<() => void>();
   readonly #pool: WorkerPool;
@@ -139,7 +141,10 @@ class EngineCore {
       batcher: this.#batcher,
       run: (worker, batch, served) => this.#runBatch(worker, batch, served),
       loadTimeoutMs,
-      onLoaded: (key, loaded) => this.onLoaded(key, loaded),
+      onLoaded: (key, loaded) => {
+        this.#found.set(key, loaded);
+        this.onLoaded(key, loaded);
+      },
       onChange: () => this.#announce(),
       log,
     });
@@ -178,11 +183,13 @@ class EngineCore {
     const adopted = this.#pool.add(served);
     // Before the pool is open nobody can adopt it; the worker that has just tried it is going to be the first.
     if (this.#isOpen) await orAbort(adopted, signal);
-    return loaded;
+    const { runtime, notes } = this.#found.get(key) ?? loaded;
+    return runtime === loaded.runtime ? loaded : { ...loaded, runtime, notes };
   }
 
   unload(key: string): void {
     if (!this.#served.delete(key)) return;
+    this.#found.delete(key);
     this.#pool.drop(key);
     this.#pace.forget(key);
     for (const ticket of this.#batcher.drain(key)) ticket.fail(outOfService(key));
@@ -218,12 +225,12 @@ class EngineCore {
   }
 
   room(): number {
-    if (this.#closing) return 0;
+    if (this.#closing) return Number.NEGATIVE_INFINITY;
     let largest = 0;
     for (const { limits } of this.#served.values()) largest = Math.max(largest, limits.maximum);
     const perWorker = Math.max(ROOM_PER_WORKER, 2 * largest);
     // With many workers or long batches less than they could take, for `run` must not refuse what was asked for.
-    return Math.max(0, Math.min(this.#pool.live() * perWorker, ROOM_MAX) - this.#tickets.size);
+    return Math.min(this.#pool.live() * perWorker, ROOM_MAX) - this.#tickets.size;
   }
 
   outlook(key: string): Outlook {

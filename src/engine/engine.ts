@@ -57,7 +57,7 @@ export interface Engine {
    * outgrew the worker's memory, `internal` when its workers died.
    */
   run(job: Job): Promise<JobResult>;
-  /** Jobs that it would take now without queueing more than it needs to stay busy. */
+  /** Jobs that it would take now without queueing more than it needs to stay busy; below 0 when it has more already. */
   room(): number;
   /** What a job of that version would meet now, by how long batches took of late. */
   outlook(owner: string, name: string, version: number): Outlook;

@@ -18,7 +18,7 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AuspexError } from "../domain/error.ts";
 import { folderProblem } from "../domain/folder-error.ts";
-import type { Manifest, ModelVersion, RuntimeName } from "../domain/model.ts";
+import { type Manifest, type ModelVersion, parseModelRef, type RuntimeName } from "../domain/model.ts";
 import { findBackbone } from "./backbone.ts";
 import type { EngineLog, ModelRegistry } from "./engine.ts";
 import { watchFolder } from "./folder-watch.ts";
@@ -134,7 +134,9 @@ class Registry implements RunningModelRegistry {
   }
 
   reloaded(key: string, { runtime, notes }: LoadedVersion): void {
-    const was = this.#shelf.runsOn(key, runtime, notes);
+    const ref = parseModelRef(key);
+    const entry = ref?.version && this.#shelf.find(ref.owner, ref.name, ref.version);
+    const was = entry && this.#shelf.runsOn(entry, runtime, notes);
     const fields = { model: key, was, runtime, notes };
     if (was) this.#options.log.warn(fields, "a worker runs a version on another runtime");
   }

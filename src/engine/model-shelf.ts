@@ -2,7 +2,7 @@
  * The versions that a registry knows, and the rule which of them are to be in memory. Plain data: no disk, no
  * worker, no time.
  */
-import type { ModelVersion, RuntimeName, VersionState } from "../domain/model.ts";
+import { type ModelVersion, RUNTIMES, type RuntimeName, type VersionState } from "../domain/model.ts";
 import type { FolderPlace } from "./model-folder.ts";
 
 /** Versions of one model in memory at once: enough for a rollback and for predictions that still wait. */
@@ -95,13 +95,18 @@ export class ModelShelf {
     entry.view = { ...entry.view, state };
   }
 
-  /** Of a ready version. Answers the runtime that it had before, undefined when that is the same. */
-  runsOn(key: string, runtime: RuntimeName, notes: readonly string[]): RuntimeName | undefined {
-    const entry = this.entries().find(({ place }) => label(place) === key);
-    if (entry?.view.state.kind !== "ready" || entry.view.state.runtime === runtime) return undefined;
-    const was = entry.view.state.runtime;
-    this.move(entry, entry.phase, { kind: "ready", runtime, notes });
-    return was;
+  /**
+   * A version runs on this runtime now, for these reasons. What else was noted of it when it was tried still holds.
+   *
+   * @returns the runtime that it had before; undefined when that is the same or the version is not ready
+   */
+  runsOn(entry: Entry, runtime: RuntimeName, reasons: readonly string[]): RuntimeName | undefined {
+    const { state } = entry.view;
+    if (state.kind !== "ready" || state.runtime === runtime) return undefined;
+    const isReason = (note: string): boolean => RUNTIMES.some((name) => note.startsWith(`${name}: `));
+    const others = state.notes.filter((note) => !isReason(note) && !reasons.includes(note));
+    this.move(entry, entry.phase, { kind: "ready", runtime, notes: [...reasons, ...others] });
+    return state.runtime;
   }
 
   /**

@@ -152,18 +152,13 @@ export class WorkerPool {
   queued(key: string): void {
     const { batcher } = this.#options;
     const maximum = this.#adoptions.get(key)?.served.limits.maximum ?? 1;
-    const free = this.#free();
-    if (free > 0 && maximum > 1 && batcher.waiting(key).weight >= maximum * free) this.#wakeAll();
+    const free = this.#slots.filter((slot) => isFree(slot) && slot.holds.has(key)).length;
+    if (free > 0 && batcher.waiting(key).weight >= maximum * free) this.#wakeAll();
     else this.wake();
   }
 
   #wakeAll(): void {
     for (const slot of this.#slots) slot.wake();
-  }
-
-  /** Workers that could take a batch now. */
-  #free(): number {
-    return this.#slots.filter(({ live, busy }) => live && !busy).length;
   }
 
   /** A worker that answers soon: an idle one if there is one. */
@@ -229,7 +224,7 @@ export class WorkerPool {
       }
       const limitsOf = (key: string): Limits | undefined =>
         slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
-      const batch = batcher.take(limitsOf, this.#free());
+      const batch = batcher.take(limitsOf, this.#slots.filter(isFree).length);
       const served = batch && this.#adoptions.get(batch.key)?.served;
       if (!served) {
         await sleep(slot, batcher.dueIn(limitsOf));
@@ -307,6 +302,10 @@ export class WorkerPool {
       }
     }
   }
+}
+
+function isFree({ live, busy }: Slot): boolean {
+  return live && !busy;
 }
 
 /** Until it is woken, or for so many milliseconds. */

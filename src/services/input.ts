@@ -64,6 +64,11 @@ export function acceptInput(request: CreatePredictionRequest, mintImageId: () =>
   return { payload: { json: { ...json, [PICTURE_KEY]: imageId }, tensors }, picture: { bytes, imageId } };
 }
 
+/** Whether its picture is yet to be fetched, from its address or from the store. */
+export function namesPicture({ payload, picture }: AcceptedInput): boolean {
+  return picture === null && typeof payload.json[PICTURE_KEY] === "string";
+}
+
 /** Refuses at once a picture that never could be used: an unknown image, an address that may not be reached. */
 export async function refuseUnreachable(
   { store, egress }: InputContext,

@@ -307,7 +307,7 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     if (!accepted) return counted(prediction, () => createWritten(prediction, []));
     let waited = false;
     const created = await counted(prediction, async () => {
-      waited = plain && target.kind === "model" && runner.canRunUnwritten();
+      waited = plain && target.kind === "model" && runner.canRunUnwritten(accepted);
       return waited
         ? createUnwritten(prediction, accepted, waitMs, call)
         : createWritten(prediction, await storePicture(prediction, accepted));

@@ -15,7 +15,7 @@ import type { Prediction } from "../domain/prediction.ts";
 import type { NewDelivery } from "../domain/webhook.ts";
 import type { Claim } from "../store/store.ts";
 import type { Hints } from "./hints.ts";
-import type { AcceptedInput } from "./input.ts";
+import { type AcceptedInput, namesPicture } from "./input.ts";
 import { createLeases } from "./leases.ts";
 import { type Ended, ended, failure } from "./outcome.ts";
 import { queueFull } from "./queue-full.ts";
@@ -32,9 +32,10 @@ const IDLE_POLL_MS = 1000;
 export const PREPARING_MAX = 512;
 
 /**
- * Predictions that run or wait for the engine without having been in the store. Many more than the engine has room for: what
- * their callers sent is in memory until they are answered, and one that is written first costs three commits' work
- * instead of one's. Past it the store is the queue.
+ * Jobs by which the engine may have more than it has room for, so that predictions whose callers wait need not be
+ * written before they run: that takes three commits' work instead of one's. Past it the store is the queue. What such
+ * a caller sent is in memory until it is answered anyway; a picture that is yet to be fetched is not, and waits for
+ * room.
  */
 export const UNWRITTEN_MAX = 1024;
 
@@ -68,7 +69,7 @@ export interface Runner {
   /** Predictions in the store that do not run here yet. */
   stored(): number;
   /** Whether a prediction may run at once without overtaking one that waits in the store. */
-  canRunUnwritten(): boolean;
+  canRunUnwritten(accepted: AcceptedInput): boolean;
   runUnwritten(
     prediction: Prediction,
     accepted: AcceptedInput,
@@ -100,14 +101,19 @@ export function createRunner(options: RunnerOptions): Runner {
   let pulling = false;
   let pulled = Promise.resolve();
   let preparing = 0;
+  /** Of those that run here, the ones that are not in the store. */
   let unwritten = 0;
+  /** Something waits in the store, for all that is known. */
   let backlog = true;
+  /** The last claim brought all that it might: while the next one is under way, more may wait. */
+  let more = false;
   let timer: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe = () => {};
 
   const leases = createLeases({ running, store: store.predictions, now, leaseMs, log });
-  const room = () => Math.min(engine.room(), PREPARING_MAX - preparing);
+  /** Unwritten ones take none from those in the store, which would else wait for all of them. */
+  const room = () => Math.min(engine.room() + unwritten, PREPARING_MAX - preparing);
 
   // ---- pulling -----------------------------------------------------------------------------------------------
 
@@ -129,7 +135,8 @@ export function createRunner(options: RunnerOptions): Runner {
         // lost. Writes apply in order.
         if (leases.lapsed()) void leases.renew();
         const claims = await store.predictions.claim({ limit, now: now(), leaseExpiresAt: leases.end() });
-        if (claims.length === limit) backlog = true;
+        more = claims.length === limit;
+        if (more) backlog = true;
         for (const claim of claims) begin(claim);
         if (!backlog) break;
       }
@@ -151,10 +158,17 @@ export function createRunner(options: RunnerOptions): Runner {
   function schedule(ms: number): void {
     if (closing) return;
     clearTimeout(timer);
-    timer = setTimeout(() => {
+    timer = setTimeout(() => void look(), ms);
+  }
+
+  /** Nobody tells of a lease that ran out, nor of what another process wrote. */
+  async function look(): Promise<void> {
+    if (!backlog) {
+      const at = await store.predictions.nextClaimAt().catch(() => undefined);
+      if (at === undefined || at > now()) return scheduleNextClaim();
       backlog = true;
-      pull();
-    }, ms);
+    }
+    pull();
   }
 
   /** A claim that is under way is committed, and what it brings has to end before the engine does. */
@@ -316,7 +330,7 @@ export function createRunner(options: RunnerOptions): Runner {
       } catch (error) {
         reject(error);
       } finally {
-        unwritten -= 1;
+        if (entry.lease === undefined) unwritten -= 1;
       }
     });
     return {
@@ -326,6 +340,7 @@ export function createRunner(options: RunnerOptions): Runner {
         const lease = { token: `unwritten-${prediction.id}`, expiresAt: leases.end() };
         // Set before the write: writes apply in order, so a settle that comes after it finds the row.
         entry.lease = lease.token;
+        unwritten -= 1;
         leases.took(lease.expiresAt);
         const written = entry.prediction;
         const result = await store.predictions.insert({
@@ -355,15 +370,14 @@ export function createRunner(options: RunnerOptions): Runner {
       backlog = true;
       pull();
     },
-    // What runs unwritten is not in the store: then these are too few, never too many.
-    stored: () => Math.max(0, store.predictions.unfinished() - running.size),
-    // While something waits in the store, what is new waits there behind it.
-    canRunUnwritten: () =>
+    stored: () => Math.max(0, store.predictions.unfinished() - (running.size - unwritten)),
+    canRunUnwritten: (accepted) =>
       !closing &&
       !backlog &&
+      !more &&
       preparing < PREPARING_MAX &&
-      unwritten < UNWRITTEN_MAX &&
-      engine.liveWorkers() > 0,
+      engine.liveWorkers() > 0 &&
+      engine.room() > (namesPicture(accepted) ? 0 : -UNWRITTEN_MAX),
     abort(id) {
       running.get(id)?.abort.abort();
     },

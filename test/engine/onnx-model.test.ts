@@ -1,8 +1,10 @@
 /** Folders with a `model.onnx`, served as they are over the engine. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { TensorProto_DataType as DataType } from "../../gen/onnx/onnx_pb.ts";
 import type { Job } from "../../src/engine/engine.ts";
 import {
@@ -177,4 +179,27 @@ test("a version with a model.onnx is published with its checksums, and deleted",
   ).rejects.toThrow(/checksum/);
   expect(await models.remove("acme", "plus-one", 2)).toBe(true);
   await until(() => models.latest("acme", "plus-one")?.version === 1);
+});
+
+test("ONNX Runtime tells nobody of what it runs, and leaves nothing in the home folder", async () => {
+  const home = await mkdtemp(join(tmpdir(), "auspex-home-"));
+  vi.stubEnv("HOME", home);
+  vi.stubEnv("XDG_CACHE_HOME", undefined);
+  vi.stubEnv("ORT_DISABLE_TELEMETRY", undefined);
+  try {
+    const before = await workerPids();
+    const other = await startEngine({ workers: 1, runtime: "onnxruntime" });
+    try {
+      await other.engine.run(mlpJob(1));
+      const pids = (await workerPids()).filter((pid) => !before.includes(pid));
+      expect(pids).not.toEqual([]);
+      expect(await readdir(home)).toEqual([]);
+      for (const pid of pids) expect(existsSync(`/tmp/mat-debug-${pid}.log`)).toBe(false);
+    } finally {
+      await other.stop();
+    }
+  } finally {
+    vi.unstubAllEnvs();
+    await rm(home, { recursive: true });
+  }
 });

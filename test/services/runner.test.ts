@@ -5,6 +5,7 @@ import type { Prediction } from "../../src/domain/prediction.ts";
 import type { Engine, Job, JobResult } from "../../src/engine/engine.ts";
 import type { Egress, EgressRequest } from "../../src/services/egress.ts";
 import { createHints } from "../../src/services/hints.ts";
+import type { AcceptedInput } from "../../src/services/input.ts";
 import { createRunner, PREPARING_MAX, type Runner, UNWRITTEN_MAX } from "../../src/services/runner.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aPrediction, SUCCESS, tempStore } from "../store/temp-store.ts";
@@ -20,6 +21,8 @@ interface Bench {
   readonly fetches: PromiseWithResolvers<never>[];
   /** Microseconds by which the server's clock is ahead. */
   ahead: number;
+  /** Jobs that the engine has room for. */
+  room: number;
   add(given?: Partial<Prediction>): Promise<Prediction>;
   read(prediction: Prediction): Promise<Prediction | undefined>;
 }
@@ -35,7 +38,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
       jobs.push({ job, end });
       return end.promise;
     },
-    room: () => 10_000,
+    room: () => self.room,
     liveWorkers: () => 1,
     onRoom: () => () => undefined,
   } as unknown as Engine;
@@ -71,6 +74,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
     jobs,
     fetches,
     ahead: 0,
+    room: 10_000,
     async add(given) {
       const prediction = aPrediction({ createdAt: now(), updatedAt: now(), ...given });
       await store.predictions.insert({ prediction, lease: null, deliveries: [], images: [] });
@@ -82,6 +86,12 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
   onTestFinished(() => runner.close());
   return self;
 }
+
+const HERE: AcceptedInput = { payload: { json: {}, tensors: {} }, picture: null };
+const NAMED: AcceptedInput = {
+  payload: { json: { image: "https://slow.example/a.png" }, tensors: {} },
+  picture: null,
+};
 
 const RESULT: JobResult = { output: SUCCESS.output, executionTime: 1 };
 
@@ -173,22 +183,72 @@ test("pictures that are slow to come do not let the whole queue be claimed", asy
   await expect.poll(() => self.fetches.length).toBe(PREPARING_MAX);
   await delay(50);
   expect(self.fetches.length).toBe(PREPARING_MAX);
-  expect(self.runner.canRunUnwritten()).toBe(false);
+  expect(self.runner.canRunUnwritten(HERE)).toBe(false);
   self.fetches[0]?.reject(new Error("no such picture"));
   await expect.poll(() => self.fetches.length).toBe(PREPARING_MAX + 1);
   for (const fetched of self.fetches) fetched.reject(new Error("no such picture"));
 });
 
-test("predictions run unwritten up to a bound of their own, and again when one of them is finished", async () => {
+test("predictions run unwritten far past the engine's room, but not to fetch pictures", async () => {
   const self = await bench();
   self.runner.start();
-  await expect.poll(() => self.runner.canRunUnwritten()).toBe(true);
-  for (let i = 0; i < UNWRITTEN_MAX; i++) {
-    expect(self.runner.canRunUnwritten()).toBe(true);
-    self.runner.runUnwritten(aPrediction(), { payload: SUCCESS.output, picture: null }, async () => []);
-    await expect.poll(() => self.jobs.length, { interval: 1 }).toBe(i + 1);
+  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  for (const [room, here, named] of [
+    [1, true, true],
+    [0, true, false],
+    [1 - UNWRITTEN_MAX, true, false],
+    [-UNWRITTEN_MAX, false, false],
+  ] as const) {
+    self.room = room;
+    expect([self.runner.canRunUnwritten(HERE), self.runner.canRunUnwritten(NAMED)]).toEqual([here, named]);
   }
-  expect(self.runner.canRunUnwritten()).toBe(false);
-  self.jobs[0]?.end.resolve(RESULT);
-  await expect.poll(() => self.runner.canRunUnwritten()).toBe(true);
+});
+
+test("a full engine and nothing stored: what comes goes on unwritten, and what is then stored gets its room", async () => {
+  const self = await bench();
+  self.runner.start();
+  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  self.room = 0;
+  const runs = [0, 1].map(() => self.runner.runUnwritten(aPrediction(), HERE, async () => []));
+  await expect.poll(() => self.jobs.length).toBe(2);
+  expect(self.runner.stored()).toBe(0);
+  // It looks once a second for what nobody told it of.
+  await delay(1500);
+  expect(self.runner.canRunUnwritten(HERE)).toBe(true);
+  const stored = await self.add();
+  await expect.poll(() => self.jobs.length).toBe(3);
+  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  for (const { end } of self.jobs) end.resolve(RESULT);
+  await Promise.all(runs.map(({ settled }) => settled));
+  await expect.poll(async () => (await self.read(stored))?.status).toBe("succeeded");
+});
+
+test("while a claim is under way behind a full one, nothing overtakes what waits", async () => {
+  const held: PromiseWithResolvers<void>[] = [];
+  const self = await bench({
+    store: (store) => ({
+      ...store,
+      predictions: {
+        ...store.predictions,
+        claim: async (args) => {
+          const claims = await store.predictions.claim(args);
+          const answer = Promise.withResolvers<void>();
+          held.push(answer);
+          await answer.promise;
+          return claims;
+        },
+      },
+    }),
+  });
+  self.room = 1;
+  await Promise.all([self.add(), self.add(), self.add()]);
+  await expect.poll(() => held.length).toBe(1);
+  held[0]?.resolve();
+  await expect.poll(() => held.length).toBe(2);
+  expect(self.runner.canRunUnwritten(HERE)).toBe(false);
+  self.room = 10;
+  held[1]?.resolve();
+  await expect.poll(() => held.length).toBe(3);
+  held[2]?.resolve();
+  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
 });

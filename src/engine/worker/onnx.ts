@@ -3,6 +3,7 @@
  * each model, on as many threads as this worker was given.
  */
 import { join } from "node:path";
+import { env } from "node:process";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Dtype } from "../../domain/tensor.ts";
 import type { Compiled } from "../compiler/compiled.ts";
@@ -29,6 +30,8 @@ type Ort = typeof import("onnxruntime-node");
 
 /** @throws Unsupported where the package is not installed, or has no library for this machine */
 export async function openOnnxRuntime(threads: number, importPackage: ImportPackage): Promise<Runtime> {
+  // Before the library is there: by itself it tells its makers of each session, with an id that it keeps in the home folder.
+  env.ORT_DISABLE_TELEMETRY ??= "1";
   const ort = await importOptional(importPackage, "onnxruntime-node");
   if (!isOrt(ort)) throw new Unsupported("is installed, and is not ONNX Runtime");
   const options: InferenceSession.SessionOptions = {

@@ -11,6 +11,9 @@ import { modelFault, toWire } from "../wire-error.ts";
 import { CHANNELS, pictureLayout, pictureShape, toPlanes } from "./picture-layout.ts";
 import type { HostTensor, HostTensors } from "./runtime.ts";
 
+/** What each version in a worker may keep from one batch to the next. */
+const SPARE_BYTES_MAX = 16 * 1024 ** 2;
+
 /** One outcome for each picture, in their order. */
 export type PictureBatch<T> = (images: readonly Uint8Array[]) => Promise<readonly Outcome<T>[]>;
 
@@ -46,7 +49,10 @@ export async function createPictureBatch<T>(options: PictureBatchOptions<T>): Pr
     return run({ [input.name]: tensor }, rows);
   };
 
-  /** Of the batch before, if no other is at work with them: 5 MB that need not be found and cleared for each. */
+  /**
+   * Of the batch before, if no other is at work with them: for eight pictures of a MobileNet 5 MB, which need not be found
+   * and cleared for each.
+   */
   let spare = new Float32Array();
 
   return async (images) => {
@@ -59,7 +65,7 @@ export async function createPictureBatch<T>(options: PictureBatchOptions<T>): Pr
       const results = await inferAll(infer, group.pixels, size, signature.joinable);
       for (const [i, item] of group.items.entries()) outcomes.set(item, results[i] ?? LEFT_OUT);
     }
-    spare = pixels;
+    if (pixels.byteLength <= SPARE_BYTES_MAX) spare = pixels;
     return images.map((_, item) => outcomes.get(item) ?? LEFT_OUT);
   };
 }
