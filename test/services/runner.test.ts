@@ -93,22 +93,27 @@ const NAMED: AcceptedInput = {
   picture: null,
 };
 
+/** A store that answers each claim, which is committed by then, when `until` resolves. */
+function withClaims(until: () => Promise<void>) {
+  return (store: Store): Store => ({
+    ...store,
+    predictions: {
+      ...store.predictions,
+      claim: async (args) => {
+        const claims = await store.predictions.claim(args);
+        await until();
+        return claims;
+      },
+    },
+  });
+}
+
 const RESULT: JobResult = { output: SUCCESS.output, executionTime: 1 };
 
 test("what a claim under way brings at the stop is finished, not failed by the engine's end", async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
   const self = await bench({
-    store: (store) => ({
-      ...store,
-      predictions: {
-        ...store.predictions,
-        claim: async (args) => {
-          const claims = await store.predictions.claim(args);
-          await held;
-          return claims;
-        },
-      },
-    }),
+    store: withClaims(() => held),
   });
   const prediction = await self.add();
   const closed = self.runner.drain(60_000).then(() => self.runner.close());
@@ -226,18 +231,10 @@ test("a full engine and nothing stored: what comes goes on unwritten, and what i
 test("while a claim is under way behind a full one, nothing overtakes what waits", async () => {
   const held: PromiseWithResolvers<void>[] = [];
   const self = await bench({
-    store: (store) => ({
-      ...store,
-      predictions: {
-        ...store.predictions,
-        claim: async (args) => {
-          const claims = await store.predictions.claim(args);
-          const answer = Promise.withResolvers<void>();
-          held.push(answer);
-          await answer.promise;
-          return claims;
-        },
-      },
+    store: withClaims(() => {
+      const answer = Promise.withResolvers<void>();
+      held.push(answer);
+      return answer.promise;
     }),
   });
   self.room = 1;
