@@ -4,6 +4,7 @@
  */
 import type { FleetingMap } from "../domain/fleeting.ts";
 import type { Prediction } from "../domain/prediction.ts";
+import type { EngineLog } from "../engine/engine.ts";
 import type { PredictionStore } from "../store/store.ts";
 
 /** Something that runs here. */
@@ -15,12 +16,12 @@ export interface Leased {
 }
 
 export interface LeasesOptions {
-  readonly running: FleetingMap<string, Leased>;
+  readonly running: Pick<FleetingMap<string, Leased>, "get" | "values">;
   readonly store: Pick<PredictionStore, "renew">;
   /** Microseconds since the epoch. */
   readonly now: () => number;
   readonly leaseMs: number;
-  readonly log: { error(fields: Readonly<Record<string, unknown>>, message: string): void };
+  readonly log: Pick<EngineLog, "error">;
 }
 
 export interface Leases {

@@ -25,6 +25,8 @@ import { type RunContext, run } from "./run.ts";
 const CLAIM_MAX = 256;
 /** Looks for leases that ran out elsewhere at least this often. */
 const IDLE_POLL_MS = 1000;
+/** And never more often than this. */
+const LOOKS_APART_MS = 10;
 /**
  * Predictions whose input is being fetched at once. The engine's room does not count them yet, so without a bound of
  * their own slow pictures would let the whole queue be claimed.
@@ -147,27 +149,25 @@ export function createRunner(options: RunnerOptions): Runner {
     } finally {
       pulling = false;
     }
-    if (!backlog) await scheduleNextClaim();
+    if (!backlog) schedule(await nextClaimIn());
   }
 
-  async function scheduleNextClaim(): Promise<void> {
+  /** Milliseconds until something can be claimed that nobody tells of: what a lost lease or another process left. */
+  async function nextClaimIn(): Promise<number> {
     const at = await store.predictions.nextClaimAt().catch(() => undefined);
-    schedule(at === undefined ? IDLE_POLL_MS : Math.min(Math.max((at - now()) / 1000, 10), IDLE_POLL_MS));
+    return at === undefined ? IDLE_POLL_MS : Math.min(Math.max((at - now()) / 1000, 0), IDLE_POLL_MS);
   }
 
   function schedule(ms: number): void {
     if (closing) return;
     clearTimeout(timer);
-    timer = setTimeout(() => void look(), ms);
+    timer = setTimeout(() => void look(), Math.max(ms, LOOKS_APART_MS));
   }
 
-  /** Nobody tells of a lease that ran out, nor of what another process wrote. */
   async function look(): Promise<void> {
-    if (!backlog) {
-      const at = await store.predictions.nextClaimAt().catch(() => undefined);
-      if (at === undefined || at > now()) return scheduleNextClaim();
-      backlog = true;
-    }
+    const ms = backlog ? 0 : await nextClaimIn();
+    if (ms > 0) return schedule(ms);
+    backlog = true;
     pull();
   }
 

@@ -24,6 +24,16 @@ function isLinked(): boolean {
 const start = (options: Partial<EngineOptions> = {}) =>
   startEngine({ runtime: undefined, workers: 1, ...options });
 
+async function expectPassedOver(): Promise<void> {
+  const fixture = await start();
+  try {
+    const { state } = fixture.engine.models.latest("acme", "mlp") ?? {};
+    expect(state).toEqual({ kind: "ready", runtime: "onnxruntime", notes: [NO_GPU] });
+  } finally {
+    await fixture.stop();
+  }
+}
+
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("a GPU", () => {
@@ -77,13 +87,7 @@ describe("a GPU", () => {
 
   it("F32 that was never there is passed over, with the reason", async () => {
     await rm(gpu);
-    const fixture = await start();
-    try {
-      const { state } = fixture.engine.models.latest("acme", "mlp") ?? {};
-      expect(state).toEqual({ kind: "ready", runtime: "onnxruntime", notes: [NO_GPU] });
-    } finally {
-      await fixture.stop();
-    }
+    await expectPassedOver();
   });
 });
 
@@ -92,13 +96,7 @@ describe.skipIf(!isLinked())(
   () => {
     it("is passed over where it sees no GPU", async () => {
       vi.stubEnv("CUDA_VISIBLE_DEVICES", "");
-      const fixture = await start();
-      try {
-        const { state } = fixture.engine.models.latest("acme", "mlp") ?? {};
-        expect(state).toEqual({ kind: "ready", runtime: "onnxruntime", notes: [NO_GPU] });
-      } finally {
-        await fixture.stop();
-      }
+      await expectPassedOver();
     });
   },
 );
