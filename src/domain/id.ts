@@ -15,6 +15,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
  */
 export function createIdMinter(random: (bytes: Uint8Array) => void): (nowMs: number) => string {
   let lastMs = 0;
+  let time = "";
   let counter = 0;
   // 8 random bytes an id; asking the source for many at once makes an id cheap.
   const pool = new Uint8Array(8 * 128);
@@ -28,25 +29,29 @@ export function createIdMinter(random: (bytes: Uint8Array) => void): (nowMs: num
     used += 8;
     if (nowMs > lastMs) {
       lastMs = nowMs;
+      time = timePart(lastMs);
       counter = (((r[0] ?? 0) << 3) ^ (r[1] ?? 0)) & 0x7ff;
     } else if (++counter > 0xfff) {
       lastMs += 1;
+      time = timePart(lastMs);
       counter = 0;
     }
-    const time = lastMs.toString(16).padStart(12, "0");
     const tail = Buffer.from(r.buffer, r.byteOffset, 8).toString("hex");
     // Bits that are not in the tail as well, so that all 62 have to be guessed.
     const variant = (8 | ((r[0] ?? 0) >> 6)).toString(16);
     return (
-      `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, "0")}` +
-      `-${variant}${tail.slice(1, 4)}-${tail.slice(4)}`
+      `${time}-7${counter.toString(16).padStart(3, "0")}` + `-${variant}${tail.slice(1, 4)}-${tail.slice(4)}`
     );
   };
 }
 
 /** Sorts after every id of an earlier millisecond since the epoch, and before all others. */
 export function firstIdOf(ms: number): string {
-  const time = Math.floor(ms).toString(16).padStart(12, "0");
+  return timePart(Math.floor(ms));
+}
+
+function timePart(ms: number): string {
+  const time = ms.toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}`;
 }
 

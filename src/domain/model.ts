@@ -14,8 +14,10 @@ export type Task = (typeof TASKS)[number];
 export const RUNTIMES = ["tfjs-node-gpu", "onnxruntime", "tfjs-node", "tfjs-wasm"] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
 
+const NAME = "[a-z0-9][a-z0-9._-]{0,63}";
 /** One part of `owner/name`. */
-export const NAME_PART = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+export const NAME_PART = new RegExp(`^${NAME}$`);
+const MODEL_REF = new RegExp(`^(${NAME})/(${NAME})(?::([1-9][0-9]{0,8}))?$`);
 
 /** What a caller asks for: the latest ready version when `version` is undefined. */
 export interface ModelRef {
@@ -26,9 +28,9 @@ export interface ModelRef {
 
 /** Reads `owner/name` or `owner/name:version`; undefined when the text has neither form. */
 export function parseModelRef(text: string): ModelRef | undefined {
-  const match = /^([^/:]{1,64})\/([^/:]{1,64})(?::([1-9][0-9]{0,8}))?$/.exec(text);
-  if (!match?.[1] || !match[2] || !NAME_PART.test(match[1]) || !NAME_PART.test(match[2])) return undefined;
-  return { owner: match[1], name: match[2], version: match[3] ? Number(match[3]) : undefined };
+  const [, owner, name, version] = MODEL_REF.exec(text) ?? [];
+  if (!owner || !name) return undefined;
+  return { owner, name, version: version ? Number(version) : undefined };
 }
 
 /** Whether a model may be known by this text beside its name: other systems' ids, which have no slash. */

@@ -1,14 +1,15 @@
 /** Domain records as messages of the API, and back where a request carries one. One place for both directions. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { type ImageSchema, ImageState } from "../../gen/auspex/v1/image_pb.ts";
 import { type ModelVersionSchema, ModelVersionState } from "../../gen/auspex/v1/model_pb.ts";
 import {
   PredictionError_Source,
-  type PredictionSchema,
+  type Prediction as PredictionMessage,
   PredictionStatus,
   Webhook_Format,
 } from "../../gen/auspex/v1/prediction_pb.ts";
-import { DataType, type Tensor as TensorMessage, type TensorSchema } from "../../gen/auspex/v1/tensor_pb.ts";
+import { DataType, type Tensor as TensorMessage } from "../../gen/auspex/v1/tensor_pb.ts";
 import type { Image } from "../domain/image.ts";
 import type { ModelVersion } from "../domain/model.ts";
 import type {
@@ -71,45 +72,54 @@ export function tensorsFromMessage(tensors: Readonly<Record<string, TensorMessag
   );
 }
 
-function tensorsMessage(tensors: Tensors): Record<string, MessageInitShape<typeof TensorSchema>> {
-  const result: Record<string, MessageInitShape<typeof TensorSchema>> = {};
-  for (const [name, tensor] of Object.entries(tensors)) {
-    result[name] = {
-      dtype: DTYPE[tensor.dtype],
-      shape: [...tensor.shape],
-      data: tensor.data as Uint8Array<ArrayBuffer>,
-    };
+function tensorsMessage(tensors: Tensors): Record<string, TensorMessage> {
+  const result: Record<string, TensorMessage> = {};
+  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+    result[name] = { $typeName: "auspex.v1.Tensor", dtype: DTYPE[dtype], shape: [...shape], data };
   }
   return result;
 }
 
-type TimestampInit = { seconds: bigint; nanos: number };
-
 /** From integer microseconds. */
-function time(us: number): TimestampInit {
+function time(us: number): Timestamp {
+  return { $typeName: "google.protobuf.Timestamp", ...parts(us) };
+}
+
+function optionalTime(us: number | null): Timestamp | undefined {
+  return us === null ? undefined : time(us);
+}
+
+function optionalDuration(us: number | null): Duration | undefined {
+  return us === null ? undefined : { $typeName: "google.protobuf.Duration", ...parts(us) };
+}
+
+function parts(us: number): { seconds: bigint; nanos: number } {
   const seconds = Math.floor(us / 1e6);
   return { seconds: BigInt(seconds), nanos: (us - seconds * 1e6) * 1000 };
 }
 
-function optionalTime(us: number | null): TimestampInit | undefined {
-  return us === null ? undefined : time(us);
-}
-
-type PredictionInit = MessageInitShape<typeof PredictionSchema>;
-
-/** Without input and output, as lists show it. */
-export function summaryMessage(summary: PredictionSummary): PredictionInit {
+/**
+ * Without input and output, as lists show it. A whole message, as every call answers one or more: to make it of a part
+ * of its fields would take as long again as to encode it.
+ */
+export function summaryMessage(summary: PredictionSummary): PredictionMessage {
   return {
+    $typeName: "auspex.v1.Prediction",
     id: summary.id,
     model: summary.model,
     version: summary.version,
     status: STATUS[summary.status],
     revision: summary.revision,
     attempt: summary.attempt,
+    input: undefined,
+    tensors: {},
+    output: undefined,
+    outputTensors: {},
     error:
       summary.error === null
         ? undefined
         : {
+            $typeName: "auspex.v1.PredictionError",
             source:
               summary.error.source === "internal"
                 ? PredictionError_Source.INTERNAL
@@ -121,14 +131,14 @@ export function summaryMessage(summary: PredictionSummary): PredictionInit {
     updateTime: time(summary.updatedAt),
     startTime: optionalTime(summary.startedAt),
     endTime: optionalTime(summary.endedAt),
-    setupTime: optionalTime(summary.setupTime),
-    executionTime: optionalTime(summary.executionTime),
+    setupTime: optionalDuration(summary.setupTime),
+    executionTime: optionalDuration(summary.executionTime),
     deadlineTime: optionalTime(summary.deadlineAt),
     requestId: summary.requestId,
   };
 }
 
-export function predictionMessage(prediction: Prediction): PredictionInit {
+export function predictionMessage(prediction: Prediction): PredictionMessage {
   const { input, output } = prediction;
   const message = summaryMessage(prediction);
   message.input = input.json;

@@ -100,9 +100,12 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     for (const stop of waits.values()) stop();
   });
 
-  async function resolve(request: CreatePredictionRequest, call: CallContext): Promise<Target> {
+  async function resolve(
+    request: CreatePredictionRequest,
+    ref: ModelRef | undefined,
+    call: CallContext,
+  ): Promise<Target> {
     try {
-      const ref = parseModelRef(request.model);
       if (ref?.owner === CHATFLOW_OWNER) return await resolveFlow(request, ref, call);
       return { kind: "model", version: await directory.resolve(call.principal, request.model) };
     } catch (error) {
@@ -246,13 +249,15 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     const images = storePicture(prediction, accepted);
     images.catch(() => {});
     const run = runner.runUnwritten(prediction, accepted, () => images);
-    const timer = Promise.withResolvers<"elapsed">();
-    const timeout = setTimeout(() => timer.resolve("elapsed"), waitMs);
-    const wait = waits.add(() => timer.resolve("elapsed"));
+    const first = Promise.withResolvers<Prediction | "elapsed">();
+    run.settled.then(first.resolve, first.reject);
+    const elapse = () => first.resolve("elapsed");
+    const timeout = setTimeout(elapse, waitMs);
+    const wait = waits.add(elapse);
     call.signal.addEventListener("abort", run.abandon, { once: true });
     try {
-      const first = await Promise.race([run.settled, timer.promise]);
-      if (first !== "elapsed") return first;
+      const settled = await first.promise;
+      if (settled !== "elapsed") return settled;
       call.signal.removeEventListener("abort", run.abandon);
       return (await run.write(await images)) ?? (await run.settled);
     } finally {
@@ -291,9 +296,10 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
       const existing = await store.predictions.getByRequestId(call.principal.name, request.requestId);
       if (existing) return waitFor(repeated(existing, requestHash(request)), waitMs, call);
     }
-    const isFlow = parseModelRef(request.model)?.owner === CHATFLOW_OWNER;
+    const ref = parseModelRef(request.model);
+    const isFlow = ref?.owner === CHATFLOW_OWNER;
     const accepted = isFlow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
-    const target = await resolve(request, call);
+    const target = await resolve(request, ref, call);
     refuseOtherTask(request, target);
     // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
     // comes first.

@@ -1,5 +1,5 @@
 /** The webhook events that a prediction's new state causes, each with the body that will be posted. */
-import { create, toJsonString } from "@bufbuild/protobuf";
+import { toJsonString } from "@bufbuild/protobuf";
 import { type Prediction as PredictionMessage, PredictionSchema } from "../../gen/auspex/v1/prediction_pb.ts";
 import { isTerminal, type Prediction, type WebhookFormat } from "../domain/prediction.ts";
 import type { NewDelivery } from "../domain/webhook.ts";
@@ -27,7 +27,7 @@ export function createWebhookEvents(
         url: webhook.url,
         secret: webhook.secret,
         format: webhook.format,
-        body: bodies[webhook.format](create(PredictionSchema, predictionMessage(prediction))),
+        body: bodies[webhook.format](predictionMessage(prediction)),
         terminal: isTerminal(prediction.status),
         createdAt: prediction.updatedAt,
       },

@@ -44,7 +44,10 @@ export function unaryHandler(binding: UnaryBinding, deps: CallDeps): handleUnary
         principal: await principalOf(call, binding, deps),
         signal: abort.signal,
         deadlineAt: deadlineOf(call),
-        address: addressOf(call),
+        // Few ask for it.
+        get address() {
+          return addressOf(call);
+        },
       };
       const answer = await binding.run(messageOf(call, binding, context.principal, deps), context);
       callback(null, encode(binding.method.output, answer));

@@ -22,13 +22,15 @@ export interface Arrival {
    * work, but Node's own client never gets another call through on that connection.
    */
   refuse(error: AuspexError): void;
+  /** The call is over, and nothing of its message is held any more. */
+  close(): void;
 }
 
 export interface Intake {
   /** Has to be the server's only one: it tells which call of grpc-js belongs to the stream that just came. */
   readonly interceptor: ServerInterceptor;
   /**
-   * Counts a call's message towards the budget from its head until the call is over. To be called for each stream
+   * Counts a call's message towards the budget from its head until the call is closed. To be called for each stream
    * right before grpc-js sees it.
    */
   take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Arrival;
@@ -41,7 +43,7 @@ const HEAD_BYTES = 5;
 /** Deflate never makes more than 1,032 bytes of one. */
 const INFLATED_PER_BYTE = 1_032;
 
-interface Linked extends Arrival {
+interface Linked extends Omit<Arrival, "close"> {
   link(call: Parameters<ServerInterceptor>[1]): void;
   /** Whether what is sent for it is kept by grpc-js: it has no call for an unknown method. */
   readonly isTaken: boolean;
@@ -59,8 +61,8 @@ export function createIntake(options: IntakeOptions): Intake {
     take(stream, headers) {
       const arrival = createArrival();
       latest = arrival;
-      countMessages(stream, headers, arrival, options);
-      return arrival;
+      const close = countMessages(stream, headers, arrival, options);
+      return { refuse: arrival.refuse, close };
     },
   };
 }
@@ -84,25 +86,26 @@ function createArrival(): Linked {
   };
 }
 
+/** Answers what gives back the message's share of the budget. */
 function countMessages(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   arrival: Linked,
   { budget, maxBytes, admit }: IntakeOptions,
-): void {
+): () => void {
   const path = String(headers[":path"]);
   const isReflection = REFLECTION.test(path);
   const max = isReflection ? SMALL_BODY_BYTES : maxBytes;
-  const head = Buffer.alloc(HEAD_BYTES);
   let headBytes = 0;
+  let isCompressed = false;
+  let length = 0;
   let bodyBytes = 0;
   /** What the message that comes may become beside its own bytes. */
   let inflatedBytes = 0;
   let messages = 0;
   let share = budget.open();
-  stream.once("close", () => share.close());
 
-  const begin = (length: number, isCompressed: boolean): void => {
+  const begin = (): void => {
     messages++;
     if (length > max) {
       throw new AuspexError(
@@ -117,7 +120,7 @@ function countMessages(
     }
     share.take(length);
     inflatedBytes = isCompressed ? Math.min(max, length * INFLATED_PER_BYTE) : 0;
-    if (length > SMALL_BODY_BYTES) askWhoSends(length);
+    if (length > SMALL_BODY_BYTES) askWhoSends();
   };
   /**
    * It is inflated once all of it is there, and so that much is not held for one that comes slowly. What it inflates to
@@ -127,7 +130,7 @@ function countMessages(
     if (inflatedBytes > 0) share.take(inflatedBytes);
     inflatedBytes = 0;
   };
-  const askWhoSends = (length: number): void => {
+  const askWhoSends = (): void => {
     stream.pause();
     admit(length, path, headers.authorization)
       .catch(refuse)
@@ -140,24 +143,27 @@ function countMessages(
   };
   stream.on("data", (chunk: Buffer) => {
     for (let at = 0; at < chunk.length && arrival.isTaken; ) {
-      const wanted = bodyBytes > 0 ? bodyBytes : HEAD_BYTES - headBytes;
-      const here = Math.min(wanted, chunk.length - at);
       try {
         if (bodyBytes > 0) {
+          const here = Math.min(bodyBytes, chunk.length - at);
+          at += here;
           bodyBytes -= here;
           if (bodyBytes === 0) end();
         } else {
-          chunk.copy(head, headBytes, at, at + here);
-          headBytes = (headBytes + here) % HEAD_BYTES;
-          if (here === wanted) {
-            bodyBytes = head.readUInt32BE(1);
-            begin(bodyBytes, head[0] === 1);
-          }
+          const byte = chunk[at++] ?? 0;
+          if (headBytes === 0) isCompressed = byte === 1;
+          else length = length * 256 + byte;
+          headBytes++;
+          if (headBytes < HEAD_BYTES) continue;
+          bodyBytes = length;
+          begin();
+          headBytes = 0;
+          length = 0;
         }
       } catch (thrown) {
         refuse(thrown);
       }
-      at += here;
     }
   });
+  return () => share.close();
 }

@@ -6,8 +6,8 @@ import { FleetingSet } from "../domain/fleeting.ts";
 import type { Arrival } from "./grpc-intake.ts";
 
 export interface Patience {
-  /** Looks after a call from its headers to its end. */
-  watch(stream: ServerHttp2Stream, arrival: Arrival): void;
+  /** Looks after a call, from its headers on, until what it answers is called. */
+  watch(stream: ServerHttp2Stream, arrival: Arrival): () => void;
   stop(): void;
 }
 
@@ -56,7 +56,7 @@ export function createPatience({ REQUEST_TIMEOUT, ANSWER_TIMEOUT }: Config): Pat
     watch(stream, arrival) {
       const now = performance.now();
       const call = calls.add({ stream, arrival, openedAt: now, isLate: false, pending: 0, since: now });
-      stream.once("close", () => calls.leave(call));
+      return () => calls.leave(call);
     },
     stop: () => clearInterval(timer),
   };

@@ -116,8 +116,13 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
     // Before grpc-js's own listener, so that what is refused never gets there.
     http2Server.prependListener("stream", (stream, headers, _flags, rawHeaders) => {
       const arrival = intake.take(stream, headers);
-      patience.watch(stream, arrival);
-      stream.once("close", letGo);
+      const leave = patience.watch(stream, arrival);
+      // One listener, for each costs every call.
+      stream.on("close", () => {
+        arrival.close();
+        leave();
+        letGo(stream);
+      });
       if (headerBytes(rawHeaders) > headersMax) {
         arrival.refuse(new AuspexError("resource_exhausted", "the request headers are too large"));
       }
@@ -129,10 +134,10 @@ function guard(server: Server, { intake, patience, connectionsMax, headersMax }:
  * V8 keeps a closed stream until it next collects all of the heap, and with it whatever its listeners speak of: the whole
  * call. Collecting the young ones of those took a fifth of this thread's time.
  */
-function letGo(this: ServerHttp2Stream): void {
+function letGo(stream: ServerHttp2Stream): void {
   // Those of this event are called all the same. The emitter's own method: the stream's would look after its flow.
-  EventEmitter.prototype.removeAllListeners.call(this);
-  this.on("error", ignore);
+  EventEmitter.prototype.removeAllListeners.call(stream);
+  stream.on("error", ignore);
 }
 
 function ignore(): void {}
