@@ -15,7 +15,7 @@ import { claim, nextClaimAt, renew } from "./claim.ts";
 import { type Database, operation, type Transaction } from "./database.ts";
 import { insertDelivery, newDeliveryRow } from "./delivery.ts";
 import { imageRow, insertImage } from "./image.ts";
-import { decodePayload, encodePayload } from "./payload.ts";
+import { decodePayload, encodePayload, encodePayloads } from "./payload.ts";
 import { countByModel, listPredictions, type SummaryRow } from "./prediction-list.ts";
 import type { DeliveryRow, ImageRow, PredictionRow } from "./schema.ts";
 import { type Place, places, statement, tables } from "./statement.ts";
@@ -245,7 +245,11 @@ export function predictionStore(database: Database, queueMax: number): Predictio
       (await database.write(renew, { leases, expiresAt })) as PredictionId[],
     transition: ({ next, guard, deliveries, turn }) =>
       database.write(transition, {
-        change: { ...mutableRow(next), id: next.id, terminal: isTerminal(next.status) ? 1 : 0 },
+        change: {
+          ...mutableRow(next, next.output && encodePayload(next.output)),
+          id: next.id,
+          terminal: isTerminal(next.status) ? 1 : 0,
+        },
         guard,
         deliveries: deliveries.map(newDeliveryRow),
         turn: turn && turnRows(turn),
@@ -257,7 +261,7 @@ export function predictionStore(database: Database, queueMax: number): Predictio
   };
 }
 
-function mutableRow(prediction: Prediction): MutableRow {
+function mutableRow(prediction: Prediction, output: Uint8Array | null): MutableRow {
   return {
     status: prediction.status,
     revision: prediction.revision,
@@ -269,13 +273,16 @@ function mutableRow(prediction: Prediction): MutableRow {
     ended_at: prediction.endedAt,
     setup_time: prediction.setupTime,
     execution_time: prediction.executionTime,
-    output: prediction.output && encodePayload(prediction.output),
+    output,
   };
 }
 
 export function predictionRow(prediction: Prediction, lease: Lease | null): PredictionRow {
+  const [input, output] = prediction.output
+    ? encodePayloads(prediction.input, prediction.output)
+    : [encodePayload(prediction.input), null];
   return {
-    ...mutableRow(prediction),
+    ...mutableRow(prediction, output),
     id: prediction.id,
     principal: prediction.principal,
     model: prediction.model,
@@ -287,7 +294,7 @@ export function predictionRow(prediction: Prediction, lease: Lease | null): Pred
     webhook: prediction.webhook && JSON.stringify(prediction.webhook),
     lease_token: lease?.token ?? null,
     lease_expires_at: lease?.expiresAt ?? null,
-    input: encodePayload(prediction.input),
+    input,
   };
 }
 

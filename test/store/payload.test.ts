@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { EMPTY_PAYLOAD, type Payload } from "../../src/domain/payload.ts";
-import { decodePayload, encodePayload } from "../../src/store/payload.ts";
+import { decodePayload, encodePayload, encodePayloads } from "../../src/store/payload.ts";
 
 const payload: Payload = {
   json: { text: "Grüße 🦩", list: [1, null, { deep: true }] },
@@ -14,6 +14,15 @@ const payload: Payload = {
 test("a payload survives its encoding", () => {
   expect(decodePayload(encodePayload(payload))).toEqual(payload);
   expect(decodePayload(encodePayload(EMPTY_PAYLOAD))).toEqual(EMPTY_PAYLOAD);
+});
+
+test("two payloads survive theirs, and lie in one buffer that has room for nothing else", () => {
+  const [first, second] = encodePayloads(payload, { ...payload, json: { other: "payload" } });
+  expect(decodePayload(first)).toEqual(payload);
+  expect(decodePayload(second)).toEqual({ ...payload, json: { other: "payload" } });
+  expect(first.buffer).toBe(second.buffer);
+  expect(first.buffer.byteLength).toBe(first.length + second.length);
+  expect(first).toEqual(encodePayload(payload));
 });
 
 test("a name that means something to JavaScript is a name like any other", () => {
