@@ -7,7 +7,7 @@
  *     bytes counted as heap           1.6 to 2.9    2.7 to 4.5
  *     and growth as below             1.5 to 2.6    1.9 to 2.4
  *
- * Not for workers: it saves 1 ms of 12.6 there, but a worker then keeps 97 MiB of what it refused.
+ * Workers have their own: engine/worker-process.ts.
  */
 export const COLLECTOR_FLAGS = [
   /** Bytes outside the heap count towards its limit, as objects do. */

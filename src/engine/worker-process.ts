@@ -98,6 +98,17 @@ interface Pending {
  */
 const SEMI_SPACE_MIB = 16;
 
+/**
+ * Everything is collected when it has grown to three and a half times what was alive, bytes outside of V8's heap
+ * counted; until then worker/outside-memory.ts sees to those. CPU of a worker for a photograph in batches: 11.7 ms without
+ * these, 11.0 with them, and as much in a loop that does nothing else.
+ */
+const COLLECTOR_FLAGS = [
+  "--external-memory-accounted-in-global-limit",
+  "--heap-growing-percent=250",
+  "--expose-gc",
+];
+
 const ENTRY = fileURLToPath(new URL("./worker/main.ts", import.meta.url));
 
 /** @param niceness of the process, from 0 to 19, which only works when the processor has nothing else to do */
@@ -108,6 +119,7 @@ export function startWorkerProcess(settings: WorkerSettings, log: EngineLog, nic
     execArgv: [
       `--max-old-space-size=${Math.ceil(settings.memoryBytes / 1024 ** 2)}`,
       `--max-semi-space-size=${SEMI_SPACE_MIB}`,
+      ...COLLECTOR_FLAGS,
     ],
     // stdin tells the worker when main is gone; see watchdog.ts.
     stdio: ["pipe", "pipe", "pipe", "ipc"],
