@@ -9,7 +9,7 @@ import type { CallKind, Calls, FromWorker, LoadRequest, ToWorker, WorkerSettings
 import { toWire } from "../wire-error.ts";
 import { Fits } from "./fits.ts";
 import { LoadedModels } from "./loaded-models.ts";
-import { collectOutside } from "./outside-memory.ts";
+import { collectWhenIdle } from "./outside-memory.ts";
 import { createRuntimes } from "./runtimes.ts";
 import { tensorCount } from "./tensor-count.ts";
 import { openVersion, type Version } from "./version.ts";
@@ -88,7 +88,7 @@ async function reply(message: ToWorker): Promise<void> {
   } catch (error) {
     send({ kind: "refusal", id: message.id, error: toWire(error) });
   }
-  collectOutside();
+  collectWhenIdle();
   const count = tensorCount();
   if (count !== tensorsTold) send({ kind: "tensors", count });
   tensorsTold = count;

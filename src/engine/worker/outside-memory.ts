@@ -1,19 +1,21 @@
 /**
- * Bytes outside of V8's heap: of pictures and tensors, as they come and as they are read. Nearly all are done with when
- * their call is answered, and held by objects that are young still; a collection of those takes a millisecond or two,
- * and one of everything ten times as long. V8 by itself would do the latter for every 34 photographs, and none at all while
- * nothing comes, however much the last call has left.
+ * Bytes outside of V8's heap: pictures and tensors, as they come and as they are read. V8 collects them as the worker goes
+ * on, and never while nothing comes, however much the last call has left.
  */
-import { getHeapStatistics } from "node:v8";
 
-/** Of 70 photographs, or one large picture. */
+/** Without a call for so long, a worker is idle, and a collection of some 20 ms is in nobody's way. */
+const IDLE_MS = 1000;
+/** What may lie about in an idle worker. Weights that a runtime keeps there count as well, and are kept. */
 const OUTSIDE_BYTES_MAX = 16 * 1024 ** 2;
 
-let kept = 0;
+const timer = setTimeout(collect, IDLE_MS).unref();
 
-/** To be called after each answer. Needs `--expose-gc`. */
-export function collectOutside(): void {
-  if (getHeapStatistics().external_memory - kept < OUTSIDE_BYTES_MAX) return;
-  globalThis.gc?.({ type: "minor" });
-  kept = getHeapStatistics().external_memory;
+/** To be called with each answer. */
+export function collectWhenIdle(): void {
+  timer.refresh();
+}
+
+/** Needs `--expose-gc`. */
+function collect(): void {
+  if (process.memoryUsage().arrayBuffers > OUTSIDE_BYTES_MAX) globalThis.gc?.();
 }
