@@ -99,8 +99,8 @@ function parts(us: number): { seconds: bigint; nanos: number } {
 }
 
 /**
- * Without input and output, as lists show it. A whole message, as every call answers one or more: to make it of a part
- * of its fields would take as long again as to encode it.
+ * Without input and output, as lists show it. A whole message, for every call answers with one or more: to have it made
+ * of a part of its fields takes half as long as to encode it.
  */
 export function summaryMessage(summary: PredictionSummary): PredictionMessage {
   return {
