@@ -9,7 +9,6 @@ import type { CallKind, Calls, FromWorker, LoadRequest, ToWorker, WorkerSettings
 import { toWire } from "../wire-error.ts";
 import { Fits } from "./fits.ts";
 import { LoadedModels } from "./loaded-models.ts";
-import { collectWhenIdle } from "./outside-memory.ts";
 import { createRuntimes } from "./runtimes.ts";
 import { tensorCount } from "./tensor-count.ts";
 import { openVersion, type Version } from "./version.ts";
@@ -88,7 +87,6 @@ async function reply(message: ToWorker): Promise<void> {
   } catch (error) {
     send({ kind: "refusal", id: message.id, error: toWire(error) });
   }
-  collectWhenIdle();
   const count = tensorCount();
   if (count !== tensorsTold) send({ kind: "tensors", count });
   tensorsTold = count;
