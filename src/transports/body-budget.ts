@@ -34,6 +34,9 @@ export function countBodies(scope: FastifyInstance, budget: ByteBudget): void {
     function refuse(this: Transform, refusal: Error): void {
       payload.unpipe(this);
       payload.resume();
+      // Its reader's listeners, and with them what has been read, would be kept until the caller closes.
+      this.removeAllListeners();
+      this.destroy();
       // An error of the stream would be made a 400 of Fastify's.
       reply.send(refusal);
     }

@@ -181,24 +181,30 @@ function readBody(raw: IncomingMessage, form: UnaryForm, max: number, share: Byt
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const leave = (): void => {
+      raw.off("data", take).off("end", end).off("error", gone).off("close", gone);
+    };
     const take = (chunk: Buffer): void => {
       size += chunk.length;
       try {
         if (size > max) throw tooLarge(size, max);
         if (length === undefined) share.take(chunk.length);
+        chunks.push(chunk);
       } catch (thrown) {
-        raw.off("data", take);
+        // The listeners would keep what has come until the caller closes.
+        leave();
         reject(thrown);
-        return;
       }
-      chunks.push(chunk);
     };
-    raw.on("data", take);
-    raw.once("end", () =>
-      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size)),
-    );
-    raw.once("error", () => reject(CALLER_GONE));
-    raw.once("close", () => reject(CALLER_GONE));
+    const end = (): void => {
+      leave();
+      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size));
+    };
+    const gone = (): void => {
+      leave();
+      reject(CALLER_GONE);
+    };
+    raw.on("data", take).on("end", end).on("error", gone).on("close", gone);
   });
 }
 
