@@ -11,11 +11,22 @@ import type { Holder, Ticket } from "./ticket.ts";
 import { fromWire } from "./wire-error.ts";
 import { type Death, WorkerDied, type WorkerProcess } from "./worker-process.ts";
 
+type BatchKind = "pictures" | "texts" | "tensors";
+type CallBatch = <K extends BatchKind>(kind: K, request: Calls[K]["request"]) => Promise<Calls[K]["answer"]>;
+
 /**
  * A batch that nobody waits for any more (all canceled, or past their deadlines) may run on for this long. To let
  * it finish is cheaper than to kill its worker, as a new one takes about this long to load its models.
  */
 export const ABANDONED_MS = 1000;
+
+export interface BatchRun {
+  readonly signature: Signature;
+  /** From its turn. */
+  readonly timeoutMs: number;
+  /** Told when the worker comes to it. */
+  readonly onTurn: () => void;
+}
 
 /**
  * Settles every ticket, or answers the death of the worker before it did.
@@ -23,77 +34,82 @@ export const ABANDONED_MS = 1000;
 export async function runBatch(
   worker: WorkerProcess,
   { key, items }: Batch<Ticket>,
-  signature: Signature,
-  timeoutMs: number,
+  { signature, timeoutMs, onTurn }: BatchRun,
 ): Promise<Death | undefined> {
-  const release = watchWaiting(worker, items);
+  const waiting = watchWaiting(worker, items);
+  const call: CallBatch = (kind, request) =>
+    worker.call(kind, request, timeoutMs, () => {
+      onTurn();
+      for (const ticket of items) ticket.begins();
+      waiting.begin();
+    });
   try {
     const kind = items[0]?.input.kind;
-    if (kind === "picture") await runPictures(worker, key, items, timeoutMs);
-    else if (kind === "texts") await runTexts(worker, key, items, timeoutMs);
-    else await runTensors(worker, key, items, signature, timeoutMs);
+    if (kind === "picture") await runPictures(call, key, items);
+    else if (kind === "texts") await runTexts(call, key, items);
+    else await runTensors(call, key, items, signature);
   } catch (error) {
     if (error instanceof WorkerDied) return error.death;
     for (const ticket of items) ticket.fail(AuspexError.from(error));
   } finally {
-    release();
+    waiting.end();
   }
   return undefined;
 }
 
-/** Kills the worker a while after the last of the tickets was settled without it. */
-function watchWaiting(worker: WorkerProcess, items: readonly Ticket[]): () => void {
+/** Kills the worker a while after the last of the tickets was settled without it, or after it came to them then. */
+function watchWaiting(worker: WorkerProcess, items: readonly Ticket[]) {
   let waiting = items.length;
+  let hasBegun = false;
   let timer: NodeJS.Timeout | undefined;
+  const check = (): void => {
+    if (!hasBegun || waiting > 0) return;
+    timer = setTimeout(() => worker.kill({ kind: "abandoned" }), ABANDONED_MS);
+  };
   const batch: Holder = {
     letGo() {
       waiting -= 1;
-      if (waiting === 0) timer = setTimeout(() => worker.kill({ kind: "abandoned" }), ABANDONED_MS);
+      check();
     },
   };
   for (const ticket of items) ticket.holder = batch;
-  return () => {
-    clearTimeout(timer);
-    for (const ticket of items) ticket.holder = undefined;
+  return {
+    begin(): void {
+      hasBegun = true;
+      check();
+    },
+    end(): void {
+      clearTimeout(timer);
+      for (const ticket of items) ticket.holder = undefined;
+    },
   };
 }
 
-async function runPictures(
-  worker: WorkerProcess,
-  key: string,
-  items: readonly Ticket[],
-  timeoutMs: number,
-): Promise<void> {
+async function runPictures(call: CallBatch, key: string, items: readonly Ticket[]): Promise<void> {
   const pictures = items.flatMap(({ input }) => (input.kind === "picture" ? [input.item] : []));
-  const outcomes = await worker.call("pictures", { key, items: pictures }, timeoutMs);
+  const outcomes = await call("pictures", { key, items: pictures });
   for (const [i, ticket] of items.entries()) {
     settle(ticket, outcomes[i], (json) => ({ json, tensors: {} }));
   }
 }
 
-async function runTexts(
-  worker: WorkerProcess,
-  key: string,
-  items: readonly Ticket[],
-  timeoutMs: number,
-): Promise<void> {
+async function runTexts(call: CallBatch, key: string, items: readonly Ticket[]): Promise<void> {
   const texts = items.flatMap(({ input }) => (input.kind === "texts" ? [input.texts] : []));
-  const outcomes = await worker.call("texts", { key, items: texts }, timeoutMs);
+  const outcomes = await call("texts", { key, items: texts });
   for (const [i, ticket] of items.entries()) {
     settle(ticket, outcomes[i], (embeddings) => ({ json: {}, tensors: { embeddings } }));
   }
 }
 
 async function runTensors(
-  worker: WorkerProcess,
+  call: CallBatch,
   key: string,
   items: readonly Ticket[],
   signature: Signature,
-  timeoutMs: number,
 ): Promise<void> {
   const grouped = groupByForm(items, signature);
   const request: Calls["tensors"]["request"] = { key, groups: grouped.map(joined) };
-  const outcomes = await worker.call("tensors", request, timeoutMs);
+  const outcomes = await call("tensors", request);
   for (const [i, tickets] of grouped.entries()) settleGroup(tickets, outcomes[i]);
 }
 

@@ -329,27 +329,32 @@ class EngineCore {
     this.#pool.queued(ticket.key);
   }
 
-  async #runBatch(
-    worker: WorkerProcess,
-    batch: Batch<Ticket>,
-    served: Served,
-  ): Promise<WorkerProcess["death"]> {
+  async #runBatch(worker: WorkerProcess, batch: Batch<Ticket>, { loaded }: Served): Promise<void> {
     const items = batch.items.filter((ticket) => ticket.leaveQueue());
-    if (items.length === 0) return undefined;
+    if (items.length === 0) return;
     this.#batches += 1;
     this.#items += items.length;
-    const { batchTimeoutMs } = this.#options;
-    const ended = this.#pace.begin(batch.key);
-    const death = await runBatch(worker, { ...batch, items }, served.loaded.signature, batchTimeoutMs);
-    ended(death === undefined);
-    if (death) {
-      for (const ticket of items) {
-        void ticket.survives(death).then((again) => {
-          if (again) this.#enqueue(ticket);
-        });
-      }
+    const paced = this.#pace.give(batch.key);
+    let hasBegun = false;
+    const death = await runBatch(
+      worker,
+      { ...batch, items },
+      {
+        signature: loaded.signature,
+        timeoutMs: this.#options.batchTimeoutMs,
+        onTurn: () => {
+          hasBegun = true;
+          paced.begin();
+        },
+      },
+    );
+    paced.end(death === undefined);
+    if (!death) return;
+    for (const ticket of items) {
+      void ticket.survives(death, hasBegun).then((again) => {
+        if (again) this.#enqueue(ticket);
+      });
     }
-    return death;
   }
 
   /** Tells the listeners, once for everything that happens in one go. */

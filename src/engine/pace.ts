@@ -5,6 +5,8 @@
  * nothing, and so does the way from here to a worker. Whoever refuses by it refuses what has no chance.
  */
 
+import { FleetingSet, type SeatIn } from "../domain/fleeting.ts";
+
 /** What waits of one version. */
 export interface Waiting {
   readonly key: string;
@@ -27,9 +29,19 @@ interface Running {
   readonly began: number;
 }
 
+/** A batch that a worker has been given. */
+export interface PacedBatch {
+  /** The worker has come to it. */
+  begin(): void;
+  /** It is over, begun or not; whether as batches end, for a worker's death says nothing of their time. */
+  end(isDone: boolean): void;
+}
+
 export class Pace {
   readonly #batchMs = new Map<string, number>();
-  readonly #running = new Set<Running>();
+  /** Given to a worker that is at another one. */
+  readonly #given = new FleetingSet<{ readonly key: string }>();
+  readonly #running = new FleetingSet<Running>();
   readonly #now: () => number;
 
   /** @param now milliseconds that never go back */
@@ -37,16 +49,22 @@ export class Pace {
     this.#now = now;
   }
 
-  /** A batch begins; to be told whether it ended as batches do, for a worker's death says nothing of their time. */
-  begin(key: string): (isDone: boolean) => void {
-    const running = { key, began: this.#now() };
-    this.#running.add(running);
-    return (isDone) => {
-      this.#running.delete(running);
-      if (!isDone) return;
-      const ms = this.#now() - running.began;
-      const known = this.#batchMs.get(key);
-      this.#batchMs.set(key, known === undefined ? ms : known + NEWEST * (ms - known));
+  give(key: string): PacedBatch {
+    const given = this.#given.add({ key });
+    let began = 0;
+    let running: SeatIn<Running> | undefined;
+    return {
+      begin: () => {
+        this.#given.leave(given);
+        began = this.#now();
+        running = this.#running.add({ key, began });
+      },
+      end: (isDone) => {
+        this.#given.leave(given);
+        if (!running) return;
+        this.#running.leave(running);
+        if (isDone) this.#learn(key, this.#now() - began);
+      },
     };
   }
 
@@ -64,11 +82,17 @@ export class Pace {
     for (const other of others) {
       before += Math.min(ahead + 1, other.batches) * (this.#batchMs.get(other.key) ?? 0);
     }
+    for (const given of this.#given.values()) before += this.#batchMs.get(given.key) ?? 0;
     if (workers === 0 || (before === 0 && this.#running.size < workers)) return { waitMs: 0, runMs };
     const now = this.#now();
-    for (const running of this.#running) {
+    for (const running of this.#running.values()) {
       before += Math.max(0, (this.#batchMs.get(running.key) ?? 0) - (now - running.began));
     }
     return { waitMs: before / workers, runMs };
+  }
+
+  #learn(key: string, ms: number): void {
+    const known = this.#batchMs.get(key);
+    this.#batchMs.set(key, known === undefined ? ms : known + NEWEST * (ms - known));
   }
 }

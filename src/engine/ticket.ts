@@ -38,7 +38,7 @@ export class Ticket implements BatchItem {
   #timer: NodeJS.Timeout | undefined;
   #deaths: number;
   #settled = false;
-  #leftQueueAt = 0;
+  #beganAt = 0;
 
   constructor(key: string, job: Job, input: TaskInput) {
     this.key = key;
@@ -79,29 +79,38 @@ export class Ticket implements BatchItem {
   /** False when it is too late to run: the ticket is then settled. */
   leaveQueue(): boolean {
     this.holder = undefined;
-    this.#leftQueueAt = performance.now();
     // The timer may be late when the main thread was busy.
     if (performance.now() >= (this.#job.deadlineAt ?? Number.POSITIVE_INFINITY)) this.#failForDeadline();
     return !this.#settled;
   }
 
+  /** Its worker has come to it. */
+  begins(): void {
+    this.#beganAt = performance.now();
+  }
+
   succeed(output: Payload): void {
     if (!this.#settle()) return;
-    this.#resolve({ output, executionTime: Math.round((performance.now() - this.#leftQueueAt) * 1000) });
+    this.#resolve({ output, executionTime: Math.round((performance.now() - this.#beganAt) * 1000) });
   }
 
   fail(error: AuspexError): void {
     if (this.#settle()) this.#reject(error);
   }
 
-  /** Resolves with whether it is to run again. */
-  async survives(death: Death): Promise<boolean> {
+  /**
+   * Resolves with whether it is to run again.
+   *
+   * @param hasBegun whether the worker had come to it, and may have died of it
+   */
+  async survives(death: Death, hasBegun: boolean): Promise<boolean> {
     if (this.#settled) return false;
     this.holder = undefined;
     if (death.kind === "closed") {
       this.fail(new AuspexError("unavailable", "the server is shutting down"));
       return false;
     }
+    if (!hasBegun) return true;
     this.#deaths += 1;
     if (this.#deaths >= DEATHS_MAX) {
       this.#failForDeaths(death);

@@ -2,17 +2,18 @@
  * Keeps a number of workers alive, each with every served version loaded, and lets the free ones take batches.
  *
  * Each worker's place in the pool has one loop: bring the loaded versions in line with the served ones, then take
- * a batch, or sleep until there is something to do. When the worker dies the loop begins anew with another one,
+ * a batch, or sleep until there is something to do. A worker that has a batch is given one more when as much waits as
+ * makes a full one for every worker: none of it could go sooner elsewhere, or with more. When the worker dies the loop begins anew with another one,
  * after a pause that doubles while workers do not live long. A new worker takes batches once it has loaded
  * everything.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
-import type { Batch, Batcher, Limits } from "./batcher.ts";
+import type { Batch, Batcher, Limits, LimitsOf } from "./batcher.ts";
 import type { EngineLog } from "./engine.ts";
 import type { LoadedVersion, LoadRequest } from "./protocol.ts";
 import type { Ticket } from "./ticket.ts";
-import { type Death, deathText, WorkerDied, type WorkerProcess } from "./worker-process.ts";
+import { deathText, WorkerDied, type WorkerProcess } from "./worker-process.ts";
 
 /** A worker that is at work already, and the versions that it has loaded. */
 export interface Incumbent {
@@ -32,8 +33,8 @@ export interface WorkerPoolOptions {
   readonly workers: number;
   readonly start: () => WorkerProcess;
   readonly batcher: Batcher<Ticket>;
-  /** Runs a batch in a worker; resolves with the worker's death when that came before the end. */
-  readonly run: (worker: WorkerProcess, batch: Batch<Ticket>, served: Served) => Promise<Death | undefined>;
+  /** Runs a batch in a worker, behind those that it has; resolves at the end, be it the worker's. */
+  readonly run: (worker: WorkerProcess, batch: Batch<Ticket>, served: Served) => Promise<void>;
   readonly loadTimeoutMs: number;
   /** Told what a worker found that loaded a version after its trial. */
   readonly onLoaded: (key: string, loaded: LoadedVersion) => void;
@@ -50,10 +51,18 @@ const BACKOFF_MAX_MS = 10_000;
 /** A version that passed its trial and then kills workers that load it is given up after so many. */
 const LOAD_DEATHS_MAX = 3;
 
+/**
+ * Batches in a worker at once: the one that runs, and one that is there when it is done; the way of an answer and of the
+ * next batch through main took a sixth of a worker's time with batches of 2 ms.
+ */
+const BATCHES_MAX = 2;
+
 interface Slot {
   worker: WorkerProcess | undefined;
   live: boolean;
-  busy: boolean;
+  loading: boolean;
+  /** Of the present worker: how many batches it has been given and not answered. */
+  work: { batches: number };
   /** Loaded in the present worker. */
   readonly holds: Set<string>;
   /** Not loadable in the present worker. */
@@ -70,6 +79,10 @@ interface Adoption {
   fault: string;
 }
 
+type Step =
+  | { readonly kind: "unload"; readonly key: string }
+  | { readonly kind: "load"; readonly adoption: Adoption };
+
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #slots: readonly Slot[];
@@ -85,7 +98,8 @@ export class WorkerPool {
     this.#slots = Array.from({ length: options.workers }, () => ({
       worker: undefined,
       live: false,
-      busy: false,
+      loading: false,
+      work: { batches: 0 },
       holds: new Set<string>(),
       refused: new Set<string>(),
       wake: () => undefined,
@@ -164,7 +178,7 @@ export class WorkerPool {
   /** A worker that answers soon: an idle one if there is one. */
   responsive(): WorkerProcess | undefined {
     const live = this.#slots.filter((slot) => slot.live);
-    return (live.find((slot) => !slot.busy) ?? live[0])?.worker;
+    return (live.find(isFree) ?? live[0])?.worker;
   }
 
   async close(): Promise<void> {
@@ -185,18 +199,15 @@ export class WorkerPool {
       for (const key of incumbent?.holds ?? []) slot.holds.add(key);
       incumbent = undefined;
       slot.refused.clear();
+      slot.work = { batches: 0 };
       void worker.gone.then(() => slot.wake());
       try {
         await worker.up;
         await this.#serve(slot, worker);
       } catch (error) {
-        if (!(error instanceof WorkerDied)) {
-          this.#options.log.error({ err: error }, "a worker's loop failed");
-          worker.kill({ kind: "crash", detail: "its loop failed" });
-        }
+        if (!(error instanceof WorkerDied)) this.#giveUp(worker, error);
       }
       slot.live = false;
-      slot.busy = false;
       const death = await worker.gone;
       if (this.#closing.signal.aborted) return;
       this.#deaths += 1;
@@ -212,9 +223,9 @@ export class WorkerPool {
 
   /** Ends by throwing WorkerDied. */
   async #serve(slot: Slot, worker: WorkerProcess): Promise<never> {
-    const { batcher, run, onChange } = this.#options;
+    const { batcher, onChange } = this.#options;
     for (;;) {
-      if (await this.#reconcile(slot, worker)) continue;
+      if (slot.work.batches === 0 && (await this.#reconcile(slot, worker))) continue;
       // Nothing is awaited from here to the sleep, so no wake is missed.
       if (worker.death) throw new WorkerDied(worker.death);
       if (!slot.live) {
@@ -222,44 +233,81 @@ export class WorkerPool {
         this.#settleAdoptions();
         onChange();
       }
-      const limitsOf = (key: string): Limits | undefined =>
-        slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
-      const batch = batcher.take(limitsOf, this.#slots.filter(isFree).length);
+      const limitsOf = this.#limitsFor(slot);
+      const free = this.#slots.filter(isFree).length;
+      const batch = limitsOf && batcher.take(limitsOf, Math.max(1, free));
       const served = batch && this.#adoptions.get(batch.key)?.served;
-      if (!served) {
-        await sleep(slot, batcher.dueIn(limitsOf));
-        continue;
-      }
-      slot.busy = true;
-      const death = await run(worker, batch, served);
-      slot.busy = false;
-      onChange();
-      if (death) throw new WorkerDied(death);
+      if (served) void this.#run(slot, worker, batch, served);
+      else await sleep(slot, slot.work.batches === 0 && limitsOf ? batcher.dueIn(limitsOf) : undefined);
     }
+  }
+
+  /** What the worker may take of each version now; undefined for nothing at all. */
+  #limitsFor(slot: Slot): LimitsOf | undefined {
+    const limitsOf: LimitsOf = (key) =>
+      slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
+    if (slot.work.batches === 0) return limitsOf;
+    // What it has to load or to unload has its turn once it is done with what it has.
+    if (slot.work.batches >= BATCHES_MAX || this.#nextStep(slot)) return undefined;
+    return (key) => {
+      const limits = limitsOf(key);
+      if (!limits) return undefined;
+      const holders = this.#slots.filter((one) => one.live && one.holds.has(key)).length;
+      return this.#options.batcher.waiting(key).weight >= limits.maximum * holders ? limits : undefined;
+    };
+  }
+
+  async #run(slot: Slot, worker: WorkerProcess, batch: Batch<Ticket>, served: Served): Promise<void> {
+    const { work } = slot;
+    work.batches += 1;
+    try {
+      await this.#options.run(worker, batch, served);
+    } catch (error) {
+      this.#giveUp(worker, error);
+    }
+    work.batches -= 1;
+    this.#options.onChange();
+    slot.wake();
+  }
+
+  #giveUp(worker: WorkerProcess, error: unknown): void {
+    this.#options.log.error({ err: error }, "a worker's loop failed");
+    worker.kill({ kind: "crash", detail: "its loop failed" });
   }
 
   /** One step towards having loaded what is served; false when nothing is to be done now. */
   async #reconcile(slot: Slot, worker: WorkerProcess): Promise<boolean> {
-    for (const key of slot.holds) {
-      if (this.#adoptions.has(key)) continue;
-      slot.holds.delete(key);
-      await worker.call("unload", { key }, this.#options.loadTimeoutMs);
-      return true;
+    const step = this.#nextStep(slot);
+    switch (step?.kind) {
+      case "unload":
+        slot.holds.delete(step.key);
+        await worker.call("unload", { key: step.key }, this.#options.loadTimeoutMs);
+        return true;
+      case "load":
+        await this.#load(slot, worker, step.adoption);
+        return true;
+      case undefined:
+        return false;
+      default:
+        return step satisfies never;
     }
+  }
+
+  #nextStep(slot: Slot): Step | undefined {
+    for (const key of slot.holds) if (!this.#adoptions.has(key)) return { kind: "unload", key };
     for (const [key, adoption] of this.#adoptions) {
       if (slot.holds.has(key) || slot.refused.has(key) || adoption.loadDeaths >= LOAD_DEATHS_MAX) continue;
       // While there is work, one worker loads at a time and the others serve.
-      if (slot.live && this.#loading > 0 && this.#options.batcher.size > 0) return false;
-      await this.#load(slot, worker, adoption);
-      return true;
+      const mayLoad = !slot.live || this.#loading === 0 || this.#options.batcher.size === 0;
+      return mayLoad ? { kind: "load", adoption } : undefined;
     }
-    return false;
+    return undefined;
   }
 
   async #load(slot: Slot, worker: WorkerProcess, adoption: Adoption): Promise<void> {
     const { served } = adoption;
     this.#loading += 1;
-    slot.busy = true;
+    slot.loading = true;
     try {
       const loaded = await worker.call("load", served.request, this.#options.loadTimeoutMs);
       slot.holds.add(served.key);
@@ -278,7 +326,7 @@ export class WorkerPool {
       }
       slot.refused.add(served.key);
     } finally {
-      slot.busy = false;
+      slot.loading = false;
       this.#loading -= 1;
       this.#settleAdoptions();
       this.wake();
@@ -304,8 +352,8 @@ export class WorkerPool {
   }
 }
 
-function isFree({ live, busy }: Slot): boolean {
-  return live && !busy;
+function isFree({ live, loading, work }: Slot): boolean {
+  return live && !loading && work.batches === 0;
 }
 
 /** Until it is woken, or for so many milliseconds. */

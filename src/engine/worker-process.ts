@@ -65,12 +65,15 @@ export interface WorkerProcess {
   readonly up: Promise<void>;
   /**
    * Rejects with AuspexError when the worker refuses, with WorkerDied when it dies, which it is made to when it
-   * has not answered after `timeoutMs`.
+   * has not answered after `timeoutMs`. Calls have their turns one after the other, and their time from then on.
+   *
+   * @param onTurn told when it is the call's turn, at once when nothing is before it
    */
   call<K extends CallKind>(
     kind: K,
     request: Calls[K]["request"],
     timeoutMs: number,
+    onTurn?: () => void,
   ): Promise<Calls[K]["answer"]>;
   kill(death: Death): void;
   /** That TF.js holds there, as of its last call; 0 when it is dead. */
@@ -88,6 +91,8 @@ const START_TIMEOUT_MS = 30_000;
 const NICE_START_TIMEOUT_MS = 300_000;
 
 interface Pending {
+  /** Its turn has come. */
+  readonly begin: () => void;
   readonly resolve: (answer: Calls[CallKind]["answer"]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -150,6 +155,8 @@ class ForkedWorker implements WorkerProcess {
   readonly pid: number;
   readonly #child: ChildProcess;
   readonly #pending = new FleetingMap<number, Pending>();
+  /** Those of them that have turns, the one whose turn it is first. */
+  readonly #line: Pending[] = [];
   readonly #up = Promise.withResolvers<void>();
   readonly #gone = Promise.withResolvers<Death>();
   readonly #stopStartTimeout: () => void;
@@ -199,26 +206,34 @@ class ForkedWorker implements WorkerProcess {
     kind: K,
     request: Calls[K]["request"],
     timeoutMs: number,
+    onTurn?: () => void,
   ): Promise<Calls[K]["answer"]> {
     if (this.#death) return Promise.reject(new WorkerDied(this.#death));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<Calls[K]["answer"]>();
-    const stopTimeout = patientTimeout(timeoutMs, () => this.kill({ kind: "timeout", afterMs: timeoutMs }));
-    this.#pending.set(id, {
+    let stopTimeout: (() => void) | undefined;
+    const pending: Pending = {
+      begin: () => {
+        stopTimeout = patientTimeout(timeoutMs, () => this.kill({ kind: "timeout", afterMs: timeoutMs }));
+        onTurn?.();
+      },
       resolve: (answer) => {
-        stopTimeout();
+        stopTimeout?.();
         // The worker answers a call of one kind with that kind's answer.
         resolve(answer as Calls[K]["answer"]);
       },
       reject: (error) => {
-        stopTimeout();
+        stopTimeout?.();
         reject(error);
       },
-    });
+    };
+    this.#pending.set(id, pending);
     // Both members of the pair have the type that `kind` gives them.
     this.#child.send({ kind, id, request } as ToWorker, (error) => {
       if (error) this.kill({ kind: "crash", detail: error.message });
     });
+    // A look into a picture goes beside the others.
+    if (kind === "inspect" || this.#line.push(pending) === 1) pending.begin();
     return promise;
   }
 
@@ -243,7 +258,12 @@ class ForkedWorker implements WorkerProcess {
   }
 
   #take(id: number): Pending | undefined {
-    return this.#pending.delete(id);
+    const pending = this.#pending.delete(id);
+    if (pending && pending === this.#line[0]) {
+      this.#line.shift();
+      this.#line[0]?.begin();
+    }
+    return pending;
   }
 
   #end(reason: Death): void {
@@ -254,6 +274,7 @@ class ForkedWorker implements WorkerProcess {
     this.#up.reject(error);
     for (const call of this.#pending.values()) call.reject(error);
     this.#pending.clear();
+    this.#line.length = 0;
     this.#gone.resolve(reason);
   }
 }

@@ -12,9 +12,10 @@ function scene() {
       at += ms;
     },
     batch(key: string, ms: number, isDone = true) {
-      const ended = pace.begin(key);
+      const batch = pace.give(key);
+      batch.begin();
       at += ms;
-      ended(isDone);
+      batch.end(isDone);
     },
   };
 }
@@ -34,12 +35,31 @@ test("full batches of its own go before it, shared out among the workers", () =>
 test("what runs counts with what is left of it, and not at all where a worker is free", () => {
   const { pace, batch, pass } = scene();
   batch("a", 10);
-  pace.begin("a");
+  pace.give("a").begin();
   pass(4);
   expect(pace.outlook("a", 0, [], 1).waitMs).toBe(6);
   expect(pace.outlook("a", 0, [], 2).waitMs).toBe(0);
   pass(100);
   expect(pace.outlook("a", 0, [], 1).waitMs).toBe(0);
+});
+
+test("what a worker was given ahead counts whole until its turn, and its time runs from there", () => {
+  const { pace, batch, pass } = scene();
+  batch("a", 10);
+  const first = pace.give("a");
+  first.begin();
+  const second = pace.give("a");
+  const lost = pace.give("a");
+  pass(4);
+  expect(pace.outlook("a", 0, [], 1).waitMs).toBe(26);
+  lost.end(false);
+  expect(pace.outlook("a", 0, [], 1).waitMs).toBe(16);
+  pass(6);
+  first.end(true);
+  second.begin();
+  pass(10);
+  second.end(true);
+  expect(pace.outlook("a", 0, [], 1)).toEqual({ waitMs: 0, runMs: 10 });
 });
 
 test("other versions have a turn before each of its batches, as long as they have any", () => {

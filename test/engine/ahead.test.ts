@@ -1,0 +1,89 @@
+/** A worker that has a batch is given the next one when it is full already: its turn, its time and its luck. */
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { ABANDONED_MS } from "../../src/engine/batch-run.ts";
+import type { EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
+import { floats, mlpJob, startEngine, until, workerPids } from "./harness.ts";
+
+/** Some tenths of a second of a worker. */
+function longJob(): Job {
+  const rows = 60_000;
+  const x = { dtype: "float32", shape: [rows, 64], data: new Uint8Array(rows * 256) } as const;
+  return mlpJob(2, { input: { json: {}, tensors: { x }, files: {} } });
+}
+
+describe("a batch that is given ahead", () => {
+  /** One worker, stopped, that has been given the first of two jobs and, ahead, the second; two more wait. */
+  async function stopped(first: Partial<Job>, second: Job, options: Partial<EngineOptions> = {}) {
+    const fixture = await startEngine({ workers: 1, batchMax: 1, ...options });
+    const { engine } = fixture;
+    // The first one started is the first worker.
+    const [pid = 0] = await workerPids();
+    process.kill(pid, "SIGSTOP");
+    const runs = [mlpJob(1, first), second, mlpJob(3), mlpJob(4)].map((job) => engine.run(job));
+    for (const run of runs) run.catch(() => undefined);
+    await until(() => engine.stats().batches === 2);
+    expect(engine.stats()).toMatchObject({ queued: 2, running: 2 });
+    return { ...fixture, pid, runs };
+  }
+
+  it("is run when the one before it is done, and everything else after it", async () => {
+    const { engine, pid, runs, stop } = await stopped({}, mlpJob(2));
+    try {
+      process.kill(pid, "SIGCONT");
+      const outputs = (await Promise.all(runs)).map((result) => floats(result));
+      expect(new Set(outputs.map(String)).size).toBe(4);
+      expect(engine.stats()).toMatchObject({ batches: 4, queued: 0, running: 0, workerDeaths: 0 });
+    } finally {
+      await stop();
+    }
+  });
+
+  it("F3 is not blamed for the death of a worker that had not come to it", async () => {
+    const deaths = { first: 0, second: 0 };
+    const { engine, pid, runs, stop } = await stopped(
+      { onWorkerDeath: async () => void deaths.first++ },
+      mlpJob(2, { onWorkerDeath: async () => void deaths.second++ }),
+    );
+    try {
+      process.kill(pid, "SIGKILL");
+      await Promise.all(runs);
+      expect(deaths).toEqual({ first: 1, second: 0 });
+      expect(engine.stats()).toMatchObject({ queued: 0, running: 0, workerDeaths: 1 });
+    } finally {
+      await stop();
+    }
+  });
+
+  it("does not cost the worker its life when it is canceled before its turn", async () => {
+    const abort = new AbortController();
+    const { engine, pid, runs, stop } = await stopped({}, mlpJob(2, { signal: abort.signal }));
+    try {
+      abort.abort();
+      await expect(runs[1]).rejects.toMatchObject({ code: "canceled" });
+      await delay(ABANDONED_MS + 200);
+      process.kill(pid, "SIGCONT");
+      for (const i of [0, 2, 3]) expect(floats(await (runs[i] as Promise<JobResult>))).toHaveLength(10);
+      expect(engine.stats().workerDeaths).toBe(0);
+    } finally {
+      await stop();
+    }
+  });
+
+  it("has the whole of its time from its turn on", async () => {
+    const pauseMs = 1200;
+    const { engine, pid, runs, stop } = await stopped({}, longJob(), { batchTimeoutMs: 2 * pauseMs });
+    try {
+      await delay(pauseMs);
+      process.kill(pid, "SIGCONT");
+      await runs[0];
+      process.kill(pid, "SIGSTOP");
+      await delay(pauseMs);
+      process.kill(pid, "SIGCONT");
+      await Promise.all(runs);
+      expect(engine.stats().workerDeaths).toBe(0);
+    } finally {
+      await stop();
+    }
+  });
+});
