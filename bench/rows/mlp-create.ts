@@ -22,12 +22,12 @@ const FLOATS = 64;
 const WARM_UP_SECONDS = 1;
 export const CREATE_PATH = `/${PredictionService.typeName}/${PredictionService.method.createPrediction.name}`;
 
-/** One row for `bench/mlp`, answered when it is finished or, without `wait`, when it is durable. */
-export function mlpRequest({ wait = true } = {}): Uint8Array {
-  const input = Float32Array.from({ length: FLOATS }, (_, i) => Math.sin(i));
+/** Rows for `bench/mlp`, answered when they are finished or, without `wait`, when they are durable. */
+export function mlpRequest({ wait = true, rows = 1 } = {}): Uint8Array {
+  const input = Float32Array.from({ length: rows * FLOATS }, (_, i) => Math.sin(i));
   const request = create(CreatePredictionRequestSchema, {
     model: "bench/mlp",
-    tensors: { x: { dtype: DataType.FLOAT32, shape: [1, FLOATS], data: new Uint8Array(input.buffer) } },
+    tensors: { x: { dtype: DataType.FLOAT32, shape: [rows, FLOATS], data: new Uint8Array(input.buffer) } },
     ...(wait && { wait: { seconds: 10n } }),
   });
   return toBinary(CreatePredictionRequestSchema, request);
