@@ -94,15 +94,23 @@ export class Batcher<T extends BatchItem> {
    * @param takers free workers, this one included: what waits is shared out evenly among them
    */
   take(limitsOf: LimitsOf, takers = 1): Batch<T> | undefined {
+    const key = this.turn(limitsOf);
+    const queue = key === undefined ? undefined : this.#queues.get(key);
+    const limits = key === undefined ? undefined : limitsOf(key);
+    if (key === undefined || !queue || !limits) return undefined;
+    const share = limits.delayMs > 0 ? queue.together.size : Math.ceil(queue.together.size / takers);
+    const items = pick(queue, limits.maximum, share);
+    this.#size -= items.length;
+    this.#queues.delete(key);
+    if (queue.alone.size + queue.together.size > 0) this.#queues.set(key, queue);
+    return { key, items };
+  }
+
+  /** The version that `take` would take of. */
+  turn(limitsOf: LimitsOf): string | undefined {
     for (const [key, queue] of this.#queues) {
       const limits = limitsOf(key);
-      if (!limits || this.#heldFor(queue, limits) > 0) continue;
-      const share = limits.delayMs > 0 ? queue.together.size : Math.ceil(queue.together.size / takers);
-      const items = pick(queue, limits.maximum, share);
-      this.#size -= items.length;
-      this.#queues.delete(key);
-      if (queue.alone.size + queue.together.size > 0) this.#queues.set(key, queue);
-      return { key, items };
+      if (limits && this.#heldFor(queue, limits) <= 0) return key;
     }
     return undefined;
   }

@@ -233,28 +233,26 @@ export class WorkerPool {
         this.#settleAdoptions();
         onChange();
       }
-      const limitsOf = this.#limitsFor(slot);
-      const free = this.#slots.filter(isFree).length;
-      const batch = limitsOf && batcher.take(limitsOf, Math.max(1, free));
+      const limitsOf: LimitsOf = (key) =>
+        slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
+      const batch = this.#take(slot, limitsOf);
       const served = batch && this.#adoptions.get(batch.key)?.served;
       if (served) void this.#run(slot, worker, batch, served);
-      else await sleep(slot, slot.work.batches === 0 && limitsOf ? batcher.dueIn(limitsOf) : undefined);
+      else await sleep(slot, slot.work.batches === 0 ? batcher.dueIn(limitsOf) : undefined);
     }
   }
 
-  /** What the worker may take of each version now; undefined for nothing at all. */
-  #limitsFor(slot: Slot): LimitsOf | undefined {
-    const limitsOf: LimitsOf = (key) =>
-      slot.holds.has(key) ? this.#adoptions.get(key)?.served.limits : undefined;
-    if (slot.work.batches === 0) return limitsOf;
+  /** The next batch for the worker; undefined when there is none that it may have now. */
+  #take(slot: Slot, limitsOf: LimitsOf): Batch<Ticket> | undefined {
+    const { batcher } = this.#options;
+    if (slot.work.batches === 0) return batcher.take(limitsOf, this.#slots.filter(isFree).length);
     // What it has to load or to unload has its turn once it is done with what it has.
     if (slot.work.batches >= BATCHES_MAX || this.#nextStep(slot)) return undefined;
-    return (key) => {
-      const limits = limitsOf(key);
-      if (!limits) return undefined;
-      const holders = this.#slots.filter((one) => one.live && one.holds.has(key)).length;
-      return this.#options.batcher.waiting(key).weight >= limits.maximum * holders ? limits : undefined;
-    };
+    const key = batcher.turn(limitsOf);
+    const limits = key === undefined ? undefined : limitsOf(key);
+    if (key === undefined || !limits) return undefined;
+    const holders = this.#slots.filter((one) => one.live && one.holds.has(key)).length;
+    return batcher.waiting(key).weight >= limits.maximum * holders ? batcher.take(limitsOf) : undefined;
   }
 
   async #run(slot: Slot, worker: WorkerProcess, batch: Batch<Ticket>, served: Served): Promise<void> {

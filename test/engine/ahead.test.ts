@@ -1,16 +1,20 @@
 /** A worker that has a batch is given the next one when it is full already: its turn, its time and its luck. */
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { ABANDONED_MS } from "../../src/engine/batch-run.ts";
 import type { EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
+import { writeMlp } from "../models/mlp.ts";
 import { floats, mlpJob, startEngine, until, workerPids } from "./harness.ts";
 
-/** Some tenths of a second of a worker. */
-function longJob(): Job {
-  const rows = 60_000;
+function rowsJob(rows: number): Job {
   const x = { dtype: "float32", shape: [rows, 64], data: new Uint8Array(rows * 256) } as const;
   return mlpJob(2, { input: { json: {}, tensors: { x }, files: {} } });
 }
+
+/** Some tenths of a second of a worker. */
+const longJob = (): Job => rowsJob(60_000);
+const pairJob = (): Job => rowsJob(2);
 
 describe("a batch that is given ahead", () => {
   /** One worker, stopped, that has been given the first of two jobs and, ahead, the second; two more wait. */
@@ -34,6 +38,30 @@ describe("a batch that is given ahead", () => {
       const outputs = (await Promise.all(runs)).map((result) => floats(result));
       expect(new Set(outputs.map(String)).size).toBe(4);
       expect(engine.stats()).toMatchObject({ batches: 4, queued: 0, running: 0, workerDeaths: 0 });
+    } finally {
+      await stop();
+    }
+  });
+
+  it("is of the version whose turn it is: one that always has a full batch leaves the others theirs", async () => {
+    const modelsOf = async (modelsDir: string): Promise<void> => {
+      for (const version of ["1", "2"]) await writeMlp(join(modelsDir, "acme", "mlp", version));
+    };
+    const { engine, stop } = await startEngine({ workers: 1, batchMax: 2 }, modelsOf);
+    const [pid = 0] = await workerPids();
+    const order: string[] = [];
+    const run = async (name: string, job: Job): Promise<void> => {
+      await engine.run(job);
+      order.push(name);
+    };
+    try {
+      process.kill(pid, "SIGSTOP");
+      const runs = [run("full 1", pairJob()), run("full 2", pairJob())];
+      await until(() => engine.stats().batches === 2);
+      runs.push(run("single", mlpJob(1, { version: 2 })), run("full 3", pairJob()), run("full 4", pairJob()));
+      process.kill(pid, "SIGCONT");
+      await Promise.all(runs);
+      expect(order).toEqual(["full 1", "full 2", "single", "full 3", "full 4"]);
     } finally {
       await stop();
     }
