@@ -9,7 +9,7 @@ import type { Signature } from "./signature.ts";
 import { tensorsToJson } from "./tensor-json.ts";
 import type { Holder, Ticket } from "./ticket.ts";
 import { fromWire } from "./wire-error.ts";
-import { type Death, WorkerDied, type WorkerProcess } from "./worker-process.ts";
+import { type Death, type Turn, WorkerDied, type WorkerProcess } from "./worker-process.ts";
 
 type BatchKind = "pictures" | "texts" | "tensors";
 type CallBatch = <K extends BatchKind>(kind: K, request: Calls[K]["request"]) => Promise<Calls[K]["answer"]>;
@@ -24,8 +24,7 @@ export interface BatchRun {
   readonly signature: Signature;
   /** From its turn. */
   readonly timeoutMs: number;
-  /** Told when the worker comes to it. */
-  readonly onTurn: () => void;
+  readonly turn: Turn;
 }
 
 /**
@@ -34,14 +33,19 @@ export interface BatchRun {
 export async function runBatch(
   worker: WorkerProcess,
   { key, items }: Batch<Ticket>,
-  { signature, timeoutMs, onTurn }: BatchRun,
+  { signature, timeoutMs, turn }: BatchRun,
 ): Promise<Death | undefined> {
   const waiting = watchWaiting(worker, items);
   const call: CallBatch = (kind, request) =>
-    worker.call(kind, request, timeoutMs, () => {
-      onTurn();
-      for (const ticket of items) ticket.begins();
-      waiting.begin();
+    worker.call(kind, request, timeoutMs, {
+      onBegin() {
+        turn.onBegin();
+        waiting.begin();
+      },
+      onEnd(ranMs) {
+        turn.onEnd(ranMs);
+        for (const ticket of items) ticket.ran(ranMs);
+      },
     });
   try {
     const kind = items[0]?.input.kind;

@@ -140,6 +140,7 @@ class EngineCore {
       start,
       batcher: this.#batcher,
       run: (worker, batch, served) => this.#runBatch(worker, batch, served),
+      batchMs: (key) => this.#pace.batchMs(key),
       loadTimeoutMs,
       onLoaded: (key, loaded) => {
         this.#found.set(key, loaded);
@@ -336,19 +337,25 @@ class EngineCore {
     this.#items += items.length;
     const paced = this.#pace.give(batch.key);
     let hasBegun = false;
+    let ran: number | undefined;
     const death = await runBatch(
       worker,
       { ...batch, items },
       {
         signature: loaded.signature,
         timeoutMs: this.#options.batchTimeoutMs,
-        onTurn: () => {
-          hasBegun = true;
-          paced.begin();
+        turn: {
+          onBegin() {
+            hasBegun = true;
+            paced.begin();
+          },
+          onEnd(ranMs) {
+            ran = ranMs;
+          },
         },
       },
     );
-    paced.end(death === undefined);
+    paced.end(ran);
     if (!death) return;
     for (const ticket of items) {
       void ticket.survives(death, hasBegun).then((again) => {

@@ -37,7 +37,7 @@ export interface Job {
 
 export interface JobResult {
   readonly output: Payload;
-  /** Microseconds from leaving the queue until the output was there. */
+  /** Microseconds that a worker took for its batch. */
   readonly executionTime: number;
 }
 

@@ -33,8 +33,8 @@ interface Running {
 export interface PacedBatch {
   /** The worker has come to it. */
   begin(): void;
-  /** It is over, begun or not; whether as batches end, for a worker's death says nothing of their time. */
-  end(isDone: boolean): void;
+  /** It is over, begun or not. Without its milliseconds when its worker died, which says nothing of their time. */
+  end(ranMs: number | undefined): void;
 }
 
 export class Pace {
@@ -51,21 +51,23 @@ export class Pace {
 
   give(key: string): PacedBatch {
     const given = this.#given.add({ key });
-    let began = 0;
     let running: SeatIn<Running> | undefined;
     return {
       begin: () => {
         this.#given.leave(given);
-        began = this.#now();
-        running = this.#running.add({ key, began });
+        running = this.#running.add({ key, began: this.#now() });
       },
-      end: (isDone) => {
+      end: (ranMs) => {
         this.#given.leave(given);
-        if (!running) return;
-        this.#running.leave(running);
-        if (isDone) this.#learn(key, this.#now() - began);
+        if (running) this.#running.leave(running);
+        if (ranMs !== undefined) this.#learn(key, ranMs);
       },
     };
+  }
+
+  /** Milliseconds that a batch of the version takes; undefined when none has run. */
+  batchMs(key: string): number | undefined {
+    return this.#batchMs.get(key);
   }
 
   forget(key: string): void {

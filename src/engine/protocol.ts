@@ -166,10 +166,17 @@ export type ToWorker = {
   [K in CallKind]: { readonly kind: K; readonly id: number; readonly request: Calls[K]["request"] };
 }[CallKind];
 
+/** A call that is over. */
+interface Done {
+  readonly id: number;
+  /** Milliseconds that the worker took for it. */
+  readonly ranMs: number;
+}
+
 export type FromWorker =
   /** Sent once, when calls are taken. */
   | { readonly kind: "up" }
-  | { readonly kind: "answer"; readonly id: number; readonly answer: Calls[CallKind]["answer"] }
-  | { readonly kind: "refusal"; readonly id: number; readonly error: WireError }
+  | ({ readonly kind: "answer"; readonly answer: Calls[CallKind]["answer"] } & Done)
+  | ({ readonly kind: "refusal"; readonly error: WireError } & Done)
   /** After a call that left more or fewer tensors in memory than there were. */
   | { readonly kind: "tensors"; readonly count: number };

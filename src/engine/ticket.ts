@@ -38,7 +38,7 @@ export class Ticket implements BatchItem {
   #timer: NodeJS.Timeout | undefined;
   #deaths: number;
   #settled = false;
-  #beganAt = 0;
+  #ranMs = 0;
 
   constructor(key: string, job: Job, input: TaskInput) {
     this.key = key;
@@ -84,14 +84,14 @@ export class Ticket implements BatchItem {
     return !this.#settled;
   }
 
-  /** Its worker has come to it. */
-  begins(): void {
-    this.#beganAt = performance.now();
+  /** Its batch has run for so long. */
+  ran(ms: number): void {
+    this.#ranMs = ms;
   }
 
   succeed(output: Payload): void {
     if (!this.#settle()) return;
-    this.#resolve({ output, executionTime: Math.round((performance.now() - this.#beganAt) * 1000) });
+    this.#resolve({ output, executionTime: Math.round(this.#ranMs * 1000) });
   }
 
   fail(error: AuspexError): void {

@@ -2,8 +2,8 @@
  * Keeps a number of workers alive, each with every served version loaded, and lets the free ones take batches.
  *
  * Each worker's place in the pool has one loop: bring the loaded versions in line with the served ones, then take
- * a batch, or sleep until there is something to do. A worker that has a batch is given one more when as much waits as
- * makes a full one for every worker: none of it could go sooner elsewhere, or with more. When the worker dies the loop begins anew with another one,
+ * a batch, or sleep until there is something to do. A worker with a short batch is given the next one of that version ahead
+ * when as much waits as makes a full one for every worker: it would not go sooner elsewhere, or with more. When the worker dies the loop begins anew with another one,
  * after a pause that doubles while workers do not live long. A new worker takes batches once it has loaded
  * everything.
  */
@@ -35,6 +35,8 @@ export interface WorkerPoolOptions {
   readonly batcher: Batcher<Ticket>;
   /** Runs a batch in a worker, behind those that it has; resolves at the end, be it the worker's. */
   readonly run: (worker: WorkerProcess, batch: Batch<Ticket>, served: Served) => Promise<void>;
+  /** Milliseconds that a batch of the version takes; undefined when that is not known. */
+  readonly batchMs: (key: string) => number | undefined;
   readonly loadTimeoutMs: number;
   /** Told what a worker found that loaded a version after its trial. */
   readonly onLoaded: (key: string, loaded: LoadedVersion) => void;
@@ -57,18 +59,35 @@ const LOAD_DEATHS_MAX = 3;
  */
 const BATCHES_MAX = 2;
 
+/**
+ * A longer batch gains next to nothing by being there; and what is ahead cannot be called back, so that the worker runs it
+ * for nobody when its callers have given up meanwhile.
+ */
+const AHEAD_MS_MAX = 20;
+
 interface Slot {
   worker: WorkerProcess | undefined;
   live: boolean;
   loading: boolean;
-  /** Of the present worker: how many batches it has been given and not answered. */
-  work: { batches: number };
+  work: Work;
   /** Loaded in the present worker. */
   readonly holds: Set<string>;
   /** Not loadable in the present worker. */
   readonly refused: Set<string>;
   wake: () => void;
 }
+
+/** What one worker has been given. */
+interface Work {
+  /** That it has not answered. */
+  batches: number;
+  /** The version of the last one. */
+  key: string;
+  /** Whether that was an item that must run alone. */
+  isAlone: boolean;
+}
+
+const noWork = (): Work => ({ batches: 0, key: "", isAlone: false });
 
 /** A served version and where its loading stands. */
 interface Adoption {
@@ -99,7 +118,7 @@ export class WorkerPool {
       worker: undefined,
       live: false,
       loading: false,
-      work: { batches: 0 },
+      work: noWork(),
       holds: new Set<string>(),
       refused: new Set<string>(),
       wake: () => undefined,
@@ -199,7 +218,7 @@ export class WorkerPool {
       for (const key of incumbent?.holds ?? []) slot.holds.add(key);
       incumbent = undefined;
       slot.refused.clear();
-      slot.work = { batches: 0 };
+      slot.work = noWork();
       void worker.gone.then(() => slot.wake());
       try {
         await worker.up;
@@ -225,6 +244,7 @@ export class WorkerPool {
   async #serve(slot: Slot, worker: WorkerProcess): Promise<never> {
     const { batcher, onChange } = this.#options;
     for (;;) {
+      if (worker.death) throw new WorkerDied(worker.death);
       if (slot.work.batches === 0 && (await this.#reconcile(slot, worker))) continue;
       // Nothing is awaited from here to the sleep, so no wake is missed.
       if (worker.death) throw new WorkerDied(worker.death);
@@ -249,15 +269,25 @@ export class WorkerPool {
     // What it has to load or to unload has its turn once it is done with what it has.
     if (slot.work.batches >= BATCHES_MAX || this.#nextStep(slot)) return undefined;
     const key = batcher.turn(limitsOf);
-    const limits = key === undefined ? undefined : limitsOf(key);
-    if (key === undefined || !limits) return undefined;
-    const holders = this.#slots.filter((one) => one.live && one.holds.has(key)).length;
-    return batcher.waiting(key).weight >= limits.maximum * holders ? batcher.take(limitsOf) : undefined;
+    return key !== undefined && this.#mayGoAhead(key, slot) ? batcher.take(limitsOf) : undefined;
+  }
+
+  #mayGoAhead(key: string, { work }: Slot): boolean {
+    const { batcher, batchMs } = this.#options;
+    // How long what it has takes is known of its own kind; and a suspect is alone with a worker.
+    if (work.key !== key || work.isAlone) return false;
+    if ((batchMs(key) ?? Number.POSITIVE_INFINITY) > AHEAD_MS_MAX) return false;
+    const maximum = this.#adoptions.get(key)?.served.limits.maximum ?? 1;
+    const holders = this.#slots.filter((slot) => slot.live && slot.holds.has(key));
+    const { alone, weight } = batcher.waiting(key);
+    return alone === 0 && !holders.some(isFree) && weight >= maximum * holders.length;
   }
 
   async #run(slot: Slot, worker: WorkerProcess, batch: Batch<Ticket>, served: Served): Promise<void> {
     const { work } = slot;
     work.batches += 1;
+    work.key = batch.key;
+    work.isAlone = batch.items.some(({ alone }) => alone);
     try {
       await this.#options.run(worker, batch, served);
     } catch (error) {

@@ -59,6 +59,14 @@ export class WorkerDied extends Error {
   }
 }
 
+/** What there is to hear of a call's turn. */
+export interface Turn {
+  /** It has begun; at once when nothing is before it. */
+  readonly onBegin: () => void;
+  /** It is over, after so many milliseconds by the worker's clock. Before the call settles, and not when the worker died. */
+  readonly onEnd: (ranMs: number) => void;
+}
+
 export interface WorkerProcess {
   readonly pid: number;
   /** Resolves when it takes calls; rejects with WorkerDied. */
@@ -67,13 +75,13 @@ export interface WorkerProcess {
    * Rejects with AuspexError when the worker refuses, with WorkerDied when it dies, which it is made to when it
    * has not answered after `timeoutMs`. Calls have their turns one after the other, and their time from then on.
    *
-   * @param onTurn told when it is the call's turn, at once when nothing is before it
+   * @param turn hears of the call's own
    */
   call<K extends CallKind>(
     kind: K,
     request: Calls[K]["request"],
     timeoutMs: number,
-    onTurn?: () => void,
+    turn?: Turn,
   ): Promise<Calls[K]["answer"]>;
   kill(death: Death): void;
   /** That TF.js holds there, as of its last call; 0 when it is dead. */
@@ -93,6 +101,7 @@ const NICE_START_TIMEOUT_MS = 300_000;
 interface Pending {
   /** Its turn has come. */
   readonly begin: () => void;
+  readonly turn: Turn | undefined;
   readonly resolve: (answer: Calls[CallKind]["answer"]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -206,7 +215,7 @@ class ForkedWorker implements WorkerProcess {
     kind: K,
     request: Calls[K]["request"],
     timeoutMs: number,
-    onTurn?: () => void,
+    turn?: Turn,
   ): Promise<Calls[K]["answer"]> {
     if (this.#death) return Promise.reject(new WorkerDied(this.#death));
     const id = this.#nextId++;
@@ -215,8 +224,9 @@ class ForkedWorker implements WorkerProcess {
     const pending: Pending = {
       begin: () => {
         stopTimeout = patientTimeout(timeoutMs, () => this.kill({ kind: "timeout", afterMs: timeoutMs }));
-        onTurn?.();
+        turn?.onBegin();
       },
+      turn,
       resolve: (answer) => {
         stopTimeout?.();
         // The worker answers a call of one kind with that kind's answer.
@@ -227,11 +237,11 @@ class ForkedWorker implements WorkerProcess {
         reject(error);
       },
     };
-    this.#pending.set(id, pending);
     // Both members of the pair have the type that `kind` gives them.
     this.#child.send({ kind, id, request } as ToWorker, (error) => {
       if (error) this.kill({ kind: "crash", detail: error.message });
     });
+    this.#pending.set(id, pending);
     // A look into a picture goes beside the others.
     if (kind === "inspect" || this.#line.push(pending) === 1) pending.begin();
     return promise;
@@ -244,10 +254,10 @@ class ForkedWorker implements WorkerProcess {
         this.#up.resolve();
         return;
       case "answer":
-        this.#take(message.id)?.resolve(message.answer);
+        this.#take(message)?.resolve(message.answer);
         return;
       case "refusal":
-        this.#take(message.id)?.reject(fromWire(message.error));
+        this.#take(message)?.reject(fromWire(message.error));
         return;
       case "tensors":
         this.#tensors = message.count;
@@ -257,8 +267,9 @@ class ForkedWorker implements WorkerProcess {
     }
   }
 
-  #take(id: number): Pending | undefined {
+  #take({ id, ranMs }: { readonly id: number; readonly ranMs: number }): Pending | undefined {
     const pending = this.#pending.delete(id);
+    pending?.turn?.onEnd(ranMs);
     if (pending && pending === this.#line[0]) {
       this.#line.shift();
       this.#line[0]?.begin();

@@ -1,6 +1,6 @@
 /** A worker that has a batch is given the next one when it is full already: its turn, its time and its luck. */
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { ABANDONED_MS } from "../../src/engine/batch-run.ts";
 import type { EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
@@ -18,26 +18,28 @@ const pairJob = (): Job => rowsJob(2);
 
 describe("a batch that is given ahead", () => {
   /** One worker, stopped, that has been given the first of two jobs and, ahead, the second; two more wait. */
-  async function stopped(first: Partial<Job>, second: Job, options: Partial<EngineOptions> = {}) {
+  async function stopped(first: Job, second: Job, options: Partial<EngineOptions> = {}) {
     const fixture = await startEngine({ workers: 1, batchMax: 1, ...options });
     const { engine } = fixture;
     // The first one started is the first worker.
     const [pid = 0] = await workerPids();
+    // Only of a version whose batches are known to be short.
+    await engine.run(mlpJob(0));
     process.kill(pid, "SIGSTOP");
-    const runs = [mlpJob(1, first), second, mlpJob(3), mlpJob(4)].map((job) => engine.run(job));
+    const runs = [first, second, mlpJob(3), mlpJob(4)].map((job) => engine.run(job));
     for (const run of runs) run.catch(() => undefined);
-    await until(() => engine.stats().batches === 2);
+    await until(() => engine.stats().batches === 3);
     expect(engine.stats()).toMatchObject({ queued: 2, running: 2 });
     return { ...fixture, pid, runs };
   }
 
   it("is run when the one before it is done, and everything else after it", async () => {
-    const { engine, pid, runs, stop } = await stopped({}, mlpJob(2));
+    const { engine, pid, runs, stop } = await stopped(mlpJob(1), mlpJob(2));
     try {
       process.kill(pid, "SIGCONT");
       const outputs = (await Promise.all(runs)).map((result) => floats(result));
       expect(new Set(outputs.map(String)).size).toBe(4);
-      expect(engine.stats()).toMatchObject({ batches: 4, queued: 0, running: 0, workerDeaths: 0 });
+      expect(engine.stats()).toMatchObject({ batches: 5, queued: 0, running: 0, workerDeaths: 0 });
     } finally {
       await stop();
     }
@@ -55,9 +57,10 @@ describe("a batch that is given ahead", () => {
       order.push(name);
     };
     try {
+      await engine.run(mlpJob(0));
       process.kill(pid, "SIGSTOP");
       const runs = [run("full 1", pairJob()), run("full 2", pairJob())];
-      await until(() => engine.stats().batches === 2);
+      await until(() => engine.stats().batches === 3);
       runs.push(run("single", mlpJob(1, { version: 2 })), run("full 3", pairJob()), run("full 4", pairJob()));
       process.kill(pid, "SIGCONT");
       await Promise.all(runs);
@@ -70,7 +73,7 @@ describe("a batch that is given ahead", () => {
   it("F3 is not blamed for the death of a worker that had not come to it", async () => {
     const deaths = { first: 0, second: 0 };
     const { engine, pid, runs, stop } = await stopped(
-      { onWorkerDeath: async () => void deaths.first++ },
+      mlpJob(1, { onWorkerDeath: async () => void deaths.first++ }),
       mlpJob(2, { onWorkerDeath: async () => void deaths.second++ }),
     );
     try {
@@ -85,7 +88,7 @@ describe("a batch that is given ahead", () => {
 
   it("does not cost the worker its life when it is canceled before its turn", async () => {
     const abort = new AbortController();
-    const { engine, pid, runs, stop } = await stopped({}, mlpJob(2, { signal: abort.signal }));
+    const { engine, pid, runs, stop } = await stopped(mlpJob(1), mlpJob(2, { signal: abort.signal }));
     try {
       abort.abort();
       await expect(runs[1]).rejects.toMatchObject({ code: "canceled" });
@@ -100,7 +103,7 @@ describe("a batch that is given ahead", () => {
 
   it("has the whole of its time from its turn on", async () => {
     const pauseMs = 1200;
-    const { engine, pid, runs, stop } = await stopped({}, longJob(), { batchTimeoutMs: 2 * pauseMs });
+    const { engine, pid, runs, stop } = await stopped(mlpJob(1), longJob(), { batchTimeoutMs: 2 * pauseMs });
     try {
       await delay(pauseMs);
       process.kill(pid, "SIGCONT");
@@ -110,6 +113,32 @@ describe("a batch that is given ahead", () => {
       process.kill(pid, "SIGCONT");
       await Promise.all(runs);
       expect(engine.stats().workerDeaths).toBe(0);
+    } finally {
+      await stop();
+    }
+  });
+
+  it("is given where batches are short, and no sooner than their time is known", async () => {
+    const { engine, stop } = await startEngine({ workers: 1, batchMax: 1 });
+    const [pid = 0] = await workerPids();
+    const given = async (jobs: readonly Job[]): Promise<number> => {
+      const { batches } = engine.stats();
+      process.kill(pid, "SIGSTOP");
+      const runs = jobs.map((job) => engine.run(job));
+      // As long as it takes for one to be given ahead.
+      await until(() => engine.stats().batches > batches);
+      for (let turn = 0; turn < 3; turn++) await nextTurn();
+      const count = engine.stats().batches - batches;
+      process.kill(pid, "SIGCONT");
+      await Promise.all(runs);
+      return count;
+    };
+    try {
+      expect(await given([mlpJob(1), mlpJob(2)])).toBe(1);
+      expect(await given([mlpJob(1), mlpJob(2)])).toBe(2);
+      // Of the average that is looked at, the newest is a fifth.
+      await engine.run(longJob());
+      expect(await given([mlpJob(1), mlpJob(2)])).toBe(1);
     } finally {
       await stop();
     }

@@ -15,7 +15,7 @@ function scene() {
       const batch = pace.give(key);
       batch.begin();
       at += ms;
-      batch.end(isDone);
+      batch.end(isDone ? ms : undefined);
     },
   };
 }
@@ -52,13 +52,13 @@ test("what a worker was given ahead counts whole until its turn, and its time ru
   const lost = pace.give("a");
   pass(4);
   expect(pace.outlook("a", 0, [], 1).waitMs).toBe(26);
-  lost.end(false);
+  lost.end(undefined);
   expect(pace.outlook("a", 0, [], 1).waitMs).toBe(16);
   pass(6);
-  first.end(true);
+  first.end(10);
   second.begin();
   pass(10);
-  second.end(true);
+  second.end(10);
   expect(pace.outlook("a", 0, [], 1)).toEqual({ waitMs: 0, runMs: 10 });
 });
 

@@ -27,9 +27,12 @@ const fits = new Fits();
 const versions = new Map<string, Version>();
 let tensorsTold = 0;
 
-function send(message: FromWorker): void {
-  // Refused only when main is gone, and then "disconnect" follows.
-  process.send?.(message, undefined, undefined, () => undefined);
+/** Resolves when it is on its way whole: what the next run finds unsent would wait for its end. */
+function send(message: FromWorker): Promise<void> {
+  return new Promise((resolve) => {
+    // Refused only when main is gone, and then "disconnect" follows.
+    process.send?.(message, undefined, undefined, () => resolve());
+  });
 }
 
 function opened(key: string): Version {
@@ -82,14 +85,17 @@ async function answer(message: ToWorker): Promise<Calls[CallKind]["answer"]> {
 }
 
 async function reply(message: ToWorker): Promise<void> {
-  try {
-    send({ kind: "answer", id: message.id, answer: await answer(message) });
-  } catch (error) {
-    send({ kind: "refusal", id: message.id, error: toWire(error) });
-  }
+  const { id } = message;
+  const began = performance.now();
+  const said: FromWorker = await answer(message).then(
+    (given) => ({ kind: "answer", id, answer: given, ranMs: performance.now() - began }),
+    (error: unknown) => ({ kind: "refusal", id, error: toWire(error), ranMs: performance.now() - began }),
+  );
+  await send(said);
   const count = tensorCount();
-  if (count !== tensorsTold) send({ kind: "tensors", count });
+  if (count === tensorsTold) return;
   tensorsTold = count;
+  await send({ kind: "tensors", count });
 }
 
 let last = Promise.resolve();
@@ -102,4 +108,4 @@ process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 
-send({ kind: "up" });
+void send({ kind: "up" });
