@@ -60,10 +60,11 @@ const LOAD_DEATHS_MAX = 3;
 const BATCHES_MAX = 2;
 
 /**
- * A longer batch gains next to nothing by being there; and what is ahead cannot be called back, so that the worker runs it
- * for nobody when its callers have given up meanwhile.
+ * Of a batch that may go ahead. Of shorter ones a worker has time enough: what there is too little of then is this process,
+ * which only has more to do. A longer one gains next to nothing by being there; and what is ahead cannot be called back, so
+ * that the worker runs it for nobody when its callers have given up meanwhile.
  */
-const AHEAD_MS_MAX = 20;
+const AHEAD_MS = { min: 1, max: 20 } as const;
 
 interface Slot {
   worker: WorkerProcess | undefined;
@@ -276,7 +277,8 @@ export class WorkerPool {
     const { batcher, batchMs } = this.#options;
     // How long what it has takes is known of its own kind; and a suspect is alone with a worker.
     if (work.key !== key || work.isAlone) return false;
-    if ((batchMs(key) ?? Number.POSITIVE_INFINITY) > AHEAD_MS_MAX) return false;
+    const ms = batchMs(key) ?? 0;
+    if (ms < AHEAD_MS.min || ms > AHEAD_MS.max) return false;
     const maximum = this.#adoptions.get(key)?.served.limits.maximum ?? 1;
     const holders = this.#slots.filter((slot) => slot.live && slot.holds.has(key));
     const { alone, weight } = batcher.waiting(key);

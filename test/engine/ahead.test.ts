@@ -3,43 +3,57 @@ import { join } from "node:path";
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { ABANDONED_MS } from "../../src/engine/batch-run.ts";
-import type { EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
+import type { Engine, EngineOptions, Job, JobResult } from "../../src/engine/engine.ts";
 import { writeMlp } from "../models/mlp.ts";
 import { floats, mlpJob, startEngine, until, workerPids } from "./harness.ts";
 
-function rowsJob(rows: number): Job {
-  const x = { dtype: "float32", shape: [rows, 64], data: new Uint8Array(rows * 256) } as const;
-  return mlpJob(2, { input: { json: {}, tensors: { x }, files: {} } });
+/** On the one runtime whose time for a short job is known to be neither too short nor too long. */
+const SETTINGS = { workers: 1, batchMax: 1, runtime: "tfjs-wasm" } as const;
+
+let seed = 0;
+
+/** So many rows that no other job has. */
+function rowsJob(rows: number, options: Partial<Job> = {}): Job {
+  const data = new Uint8Array(new Float32Array(rows * 64).fill(++seed).buffer);
+  const x = { dtype: "float32", shape: [rows, 64], data } as const;
+  return mlpJob(seed, { input: { json: {}, tensors: { x }, files: {} }, ...options });
 }
 
+const SHORT_ROWS = 2000;
+/** Some milliseconds of a worker: short, and not too short. */
+const shortJob = (options: Partial<Job> = {}): Job => rowsJob(SHORT_ROWS, options);
 /** Some tenths of a second of a worker. */
 const longJob = (): Job => rowsJob(60_000);
-const pairJob = (): Job => rowsJob(2);
+
+/** So that how long a batch takes is known, but for the first one's compiling. */
+async function measure(engine: Engine): Promise<void> {
+  for (let i = 0; i < 6; i++) await engine.run(shortJob());
+}
 
 describe("a batch that is given ahead", () => {
   /** One worker, stopped, that has been given the first of two jobs and, ahead, the second; two more wait. */
   async function stopped(first: Job, second: Job, options: Partial<EngineOptions> = {}) {
-    const fixture = await startEngine({ workers: 1, batchMax: 1, ...options });
+    const fixture = await startEngine({ ...SETTINGS, ...options });
     const { engine } = fixture;
     // The first one started is the first worker.
     const [pid = 0] = await workerPids();
     // Only of a version whose batches are known to be short.
-    await engine.run(mlpJob(0));
+    await measure(engine);
     process.kill(pid, "SIGSTOP");
-    const runs = [first, second, mlpJob(3), mlpJob(4)].map((job) => engine.run(job));
+    const runs = [first, second, shortJob(), shortJob()].map((job) => engine.run(job));
     for (const run of runs) run.catch(() => undefined);
-    await until(() => engine.stats().batches === 3);
+    await until(() => engine.stats().batches === 8);
     expect(engine.stats()).toMatchObject({ queued: 2, running: 2 });
     return { ...fixture, pid, runs };
   }
 
   it("is run when the one before it is done, and everything else after it", async () => {
-    const { engine, pid, runs, stop } = await stopped(mlpJob(1), mlpJob(2));
+    const { engine, pid, runs, stop } = await stopped(shortJob(), shortJob());
     try {
       process.kill(pid, "SIGCONT");
       const outputs = (await Promise.all(runs)).map((result) => floats(result));
       expect(new Set(outputs.map(String)).size).toBe(4);
-      expect(engine.stats()).toMatchObject({ batches: 5, queued: 0, running: 0, workerDeaths: 0 });
+      expect(engine.stats()).toMatchObject({ batches: 10, queued: 0, running: 0, workerDeaths: 0 });
     } finally {
       await stop();
     }
@@ -49,7 +63,7 @@ describe("a batch that is given ahead", () => {
     const modelsOf = async (modelsDir: string): Promise<void> => {
       for (const version of ["1", "2"]) await writeMlp(join(modelsDir, "acme", "mlp", version));
     };
-    const { engine, stop } = await startEngine({ workers: 1, batchMax: 2 }, modelsOf);
+    const { engine, stop } = await startEngine({ ...SETTINGS, batchMax: 2 }, modelsOf);
     const [pid = 0] = await workerPids();
     const order: string[] = [];
     const run = async (name: string, job: Job): Promise<void> => {
@@ -57,11 +71,15 @@ describe("a batch that is given ahead", () => {
       order.push(name);
     };
     try {
-      await engine.run(mlpJob(0));
+      await measure(engine);
       process.kill(pid, "SIGSTOP");
-      const runs = [run("full 1", pairJob()), run("full 2", pairJob())];
-      await until(() => engine.stats().batches === 3);
-      runs.push(run("single", mlpJob(1, { version: 2 })), run("full 3", pairJob()), run("full 4", pairJob()));
+      const runs = [run("full 1", shortJob()), run("full 2", shortJob())];
+      await until(() => engine.stats().batches === 8);
+      runs.push(
+        run("single", mlpJob(1, { version: 2 })),
+        run("full 3", shortJob()),
+        run("full 4", shortJob()),
+      );
       process.kill(pid, "SIGCONT");
       await Promise.all(runs);
       expect(order).toEqual(["full 1", "full 2", "single", "full 3", "full 4"]);
@@ -73,8 +91,8 @@ describe("a batch that is given ahead", () => {
   it("F3 is not blamed for the death of a worker that had not come to it", async () => {
     const deaths = { first: 0, second: 0 };
     const { engine, pid, runs, stop } = await stopped(
-      mlpJob(1, { onWorkerDeath: async () => void deaths.first++ }),
-      mlpJob(2, { onWorkerDeath: async () => void deaths.second++ }),
+      shortJob({ onWorkerDeath: async () => void deaths.first++ }),
+      shortJob({ onWorkerDeath: async () => void deaths.second++ }),
     );
     try {
       process.kill(pid, "SIGKILL");
@@ -88,13 +106,14 @@ describe("a batch that is given ahead", () => {
 
   it("does not cost the worker its life when it is canceled before its turn", async () => {
     const abort = new AbortController();
-    const { engine, pid, runs, stop } = await stopped(mlpJob(1), mlpJob(2, { signal: abort.signal }));
+    const { engine, pid, runs, stop } = await stopped(shortJob(), shortJob({ signal: abort.signal }));
     try {
       abort.abort();
       await expect(runs[1]).rejects.toMatchObject({ code: "canceled" });
       await delay(ABANDONED_MS + 200);
       process.kill(pid, "SIGCONT");
-      for (const i of [0, 2, 3]) expect(floats(await (runs[i] as Promise<JobResult>))).toHaveLength(10);
+      for (const i of [0, 2, 3])
+        expect(floats(await (runs[i] as Promise<JobResult>))).toHaveLength(10 * SHORT_ROWS);
       expect(engine.stats().workerDeaths).toBe(0);
     } finally {
       await stop();
@@ -103,7 +122,7 @@ describe("a batch that is given ahead", () => {
 
   it("has the whole of its time from its turn on", async () => {
     const pauseMs = 1200;
-    const { engine, pid, runs, stop } = await stopped(mlpJob(1), longJob(), { batchTimeoutMs: 2 * pauseMs });
+    const { engine, pid, runs, stop } = await stopped(shortJob(), longJob(), { batchTimeoutMs: 2 * pauseMs });
     try {
       await delay(pauseMs);
       process.kill(pid, "SIGCONT");
@@ -118,8 +137,8 @@ describe("a batch that is given ahead", () => {
     }
   });
 
-  it("is given where batches are short, and no sooner than their time is known", async () => {
-    const { engine, stop } = await startEngine({ workers: 1, batchMax: 1 });
+  it("is given where batches are short but not too short, and no sooner than their time is known", async () => {
+    const { engine, stop } = await startEngine(SETTINGS);
     const [pid = 0] = await workerPids();
     const given = async (jobs: readonly Job[]): Promise<number> => {
       const { batches } = engine.stats();
@@ -134,11 +153,14 @@ describe("a batch that is given ahead", () => {
       return count;
     };
     try {
-      expect(await given([mlpJob(1), mlpJob(2)])).toBe(1);
-      expect(await given([mlpJob(1), mlpJob(2)])).toBe(2);
+      expect(await given([shortJob(), shortJob()])).toBe(1);
+      await measure(engine);
+      expect(await given([shortJob(), shortJob()])).toBe(2);
       // Of the average that is looked at, the newest is a fifth.
       await engine.run(longJob());
-      expect(await given([mlpJob(1), mlpJob(2)])).toBe(1);
+      expect(await given([shortJob(), shortJob()])).toBe(1);
+      for (let i = 0; i < 60; i++) await engine.run(rowsJob(1));
+      expect(await given([rowsJob(1), rowsJob(1)])).toBe(1);
     } finally {
       await stop();
     }
