@@ -246,7 +246,10 @@ async function main(): Promise<void> {
   const rowsData = done.map(({ row, text, result }) => ({ row, ...(result ?? { broke: text }) }));
   const asJson = `${JSON.stringify({ ...occasion, rows: rowsData }, null, 2)}\n`;
   if (json !== undefined) await writeFile(json, asJson);
-  if (options.write) {
+  const broken = done.filter(({ result }) => result === undefined).map(({ row }) => row);
+  if (options.write && broken.length > 0) {
+    console.log(`the page of results is left as it was, for a row broke: ${broken.join(", ")}`);
+  } else if (options.write) {
     const page = peers ? PEERS_PAGE : ROWS_PAGE;
     await writeFile(join(import.meta.dirname, page.file), resultsPage(page, occasion, done));
     await writeFile(join(import.meta.dirname, page.data), asJson);

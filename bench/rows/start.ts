@@ -22,10 +22,12 @@ interface Start {
   readonly times: number[];
 }
 
-/** The folders of the pulled catalogue's versions. */
+/** The folders of the pulled catalogue's versions; beside them lie what tests and checks have pulled, under a dot. */
 async function catalogueFolders(): Promise<readonly string[]> {
   const found = await readdir(CATALOGUE, { recursive: true });
-  return found.filter((path) => path.endsWith("auspex.json")).map((path) => join(CATALOGUE, path, ".."));
+  return found
+    .filter((path) => path.endsWith("auspex.json") && !path.startsWith("."))
+    .map((path) => join(CATALOGUE, path, ".."));
 }
 
 /** From the start of a process to its end. */
