@@ -141,6 +141,7 @@ class EngineCore {
       batcher: this.#batcher,
       run: (worker, batch, served) => this.#runBatch(worker, batch, served),
       batchMs: (key) => this.#pace.batchMs(key),
+      aheadMs: options.aheadMs,
       loadTimeoutMs,
       onLoaded: (key, loaded) => {
         this.#found.set(key, loaded);

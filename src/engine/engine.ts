@@ -5,6 +5,7 @@
 import type { ModelVersion } from "../domain/model.ts";
 import type { JsonObject, Payload } from "../domain/payload.ts";
 import type { Tensors } from "../domain/tensor.ts";
+import type { AheadMs } from "./ahead.ts";
 import type { Outlook } from "./pace.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -132,6 +133,8 @@ export interface EngineOptions {
   readonly batchMax: number | undefined;
   /** How long a batch that is not full waits for more, for models that do not say. 0: not at all. */
   readonly batchDelayMs: number;
+  /** Other times than AHEAD_MS; for tests, which cannot know how fast their machine is. */
+  readonly aheadMs?: AheadMs | undefined;
   readonly log: EngineLog;
 }
 

@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
+import { type AheadMs, BATCHES_MAX, mayGoAhead } from "./ahead.ts";
 import type { Batch, Batcher, Limits, LimitsOf } from "./batcher.ts";
 import type { EngineLog } from "./engine.ts";
 import type { LoadedVersion, LoadRequest } from "./protocol.ts";
@@ -37,6 +38,7 @@ export interface WorkerPoolOptions {
   readonly run: (worker: WorkerProcess, batch: Batch<Ticket>, served: Served) => Promise<void>;
   /** Milliseconds that a batch of the version takes; undefined when that is not known. */
   readonly batchMs: (key: string) => number | undefined;
+  readonly aheadMs: AheadMs | undefined;
   readonly loadTimeoutMs: number;
   /** Told what a worker found that loaded a version after its trial. */
   readonly onLoaded: (key: string, loaded: LoadedVersion) => void;
@@ -52,19 +54,6 @@ const BACKOFF_MAX_MS = 10_000;
 
 /** A version that passed its trial and then kills workers that load it is given up after so many. */
 const LOAD_DEATHS_MAX = 3;
-
-/**
- * Batches in a worker at once: the one that runs, and one that is there when it is done; the way of an answer and of the
- * next batch through main took a sixth of a worker's time with batches of 2 ms.
- */
-const BATCHES_MAX = 2;
-
-/**
- * Of a batch that may go ahead. Of shorter ones a worker has time enough: what there is too little of then is this process,
- * which only has more to do. A longer one gains next to nothing by being there; and what is ahead cannot be called back, so
- * that the worker runs it for nobody when its callers have given up meanwhile.
- */
-const AHEAD_MS = { min: 1, max: 20 } as const;
 
 interface Slot {
   worker: WorkerProcess | undefined;
@@ -274,11 +263,10 @@ export class WorkerPool {
   }
 
   #mayGoAhead(key: string, { work }: Slot): boolean {
-    const { batcher, batchMs } = this.#options;
+    const { batcher, batchMs, aheadMs } = this.#options;
     // How long what it has takes is known of its own kind; and a suspect is alone with a worker.
     if (work.key !== key || work.isAlone) return false;
-    const ms = batchMs(key) ?? 0;
-    if (ms < AHEAD_MS.min || ms > AHEAD_MS.max) return false;
+    if (!mayGoAhead(batchMs(key), aheadMs)) return false;
     const maximum = this.#adoptions.get(key)?.served.limits.maximum ?? 1;
     const holders = this.#slots.filter((slot) => slot.live && slot.holds.has(key));
     const { alone, weight } = batcher.waiting(key);
