@@ -1,7 +1,5 @@
 /**
- * Runs predictions: claims as many as the engine has room for, keeps their leases alive, and settles each exactly
- * once. What is true is what the store committed; this file only ever tries to make a transition and accepts to
- * lose it.
+ * Runs predictions: claims as many as the engine has room for, keeps their leases alive, and sees each to its end.
  *
  * A prediction may also run before it was ever written (`runUnwritten`), for a create that waits: one write instead
  * of three. It is written the moment somebody has to be able to find it: when it is finished, or when the wait runs
@@ -12,14 +10,13 @@ import { AuspexError } from "../domain/error.ts";
 import { FleetingMap } from "../domain/fleeting.ts";
 import type { Image } from "../domain/image.ts";
 import type { Prediction } from "../domain/prediction.ts";
-import type { NewDelivery } from "../domain/webhook.ts";
 import type { Claim } from "../store/store.ts";
-import type { Hints } from "./hints.ts";
 import { type AcceptedInput, namesPicture } from "./input.ts";
 import { createLeases } from "./leases.ts";
-import { type Ended, ended, failure } from "./outcome.ts";
+import { ended } from "./outcome.ts";
 import { queueFull } from "./queue-full.ts";
 import { type RunContext, run } from "./run.ts";
+import { createSettlement, type SettlementOptions, type Unsettled } from "./settlement.ts";
 
 /** Predictions taken by one claim: bounds the bytes that cross from the store at once. */
 const CLAIM_MAX = 256;
@@ -41,15 +38,8 @@ export const PREPARING_MAX = 512;
  */
 export const UNWRITTEN_MAX = 1024;
 
-export interface RunnerOptions extends RunContext {
-  readonly hints: Hints;
+export interface RunnerOptions extends RunContext, Omit<SettlementOptions, "store" | "log"> {
   readonly leaseMs: number;
-  /** The webhook events that a prediction's new state causes. */
-  readonly deliveriesFor: (prediction: Prediction) => readonly NewDelivery[];
-  /** Told after a commit that wrote deliveries. */
-  readonly onDeliveries: () => void;
-  /** Told once for each prediction that this process settled. */
-  readonly onSettled: (prediction: Prediction) => void;
   /** Told when one does not run here any more, settled or not. */
   readonly onLeft: (id: string) => void;
 }
@@ -85,11 +75,7 @@ export interface Runner {
   close(): Promise<void>;
 }
 
-interface Running {
-  prediction: Prediction;
-  /** undefined until the row is written. */
-  lease: string | undefined;
-  readonly abort: AbortController;
+interface Running extends Unsettled {
   readonly done: Promise<void>;
   /** Its input is there, or is not needed any more; further calls do nothing. */
   readonly prepared: () => void;
@@ -113,6 +99,7 @@ export function createRunner(options: RunnerOptions): Runner {
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe = () => {};
 
+  const { raiseAttempt, settle } = createSettlement({ ...options, store: store.predictions });
   const leases = createLeases({ running, store: store.predictions, now, leaseMs, log });
   /** Unwritten ones take none from those in the store, which would else wait for all of them. */
   const room = () => Math.min(engine.room() + unwritten, PREPARING_MAX - preparing);
@@ -239,54 +226,6 @@ export function createRunner(options: RunnerOptions): Runner {
       onPrepared: entry.prepared,
       onWorkerDeath: () => raiseAttempt(entry),
     });
-
-  async function raiseAttempt(entry: Running): Promise<void> {
-    const previous = entry.prediction;
-    const next: Prediction = {
-      ...previous,
-      attempt: previous.attempt + 1,
-      deaths: previous.deaths + 1,
-      revision: previous.revision + 1,
-      updatedAt: now(),
-    };
-    // Before the write: what settles it meanwhile, such as its deadline, has to go on from this revision.
-    entry.prediction = next;
-    if (entry.lease === undefined) return;
-    const guard = { kind: "lease", token: entry.lease } as const;
-    if (await store.predictions.transition({ next, guard, deliveries: [] })) hints.emit(next.id);
-    else entry.abort.abort();
-  }
-
-  /** A result that cannot be written, though the storage works, is a failure: it would come again with each lease. */
-  async function settle(entry: Running, outcome: Ended): Promise<void> {
-    try {
-      await commit(entry, outcome);
-    } catch (error) {
-      const known = AuspexError.from(error);
-      if (outcome.status === "failed" || known.code === "unavailable") throw error;
-      log.error({ err: error, id: entry.prediction.id }, "a result could not be written");
-      await commit(entry, {
-        status: "failed",
-        error: failure(known),
-        executionTime: null,
-        turn: outcome.turn,
-      });
-    }
-  }
-
-  async function commit(entry: Running, outcome: Ended): Promise<void> {
-    if (entry.lease === undefined) return;
-    const next = ended(entry.prediction, outcome, now());
-    const deliveries = deliveriesFor(next);
-    const guard = { kind: "lease", token: entry.lease } as const;
-    if (!(await store.predictions.transition({ next, guard, deliveries, turn: outcome.turn }))) {
-      log.warn({ id: next.id }, "a result was dropped: somebody else has settled the prediction");
-      return;
-    }
-    hints.emit(next.id);
-    if (deliveries.length > 0) options.onDeliveries();
-    options.onSettled(next);
-  }
 
   // ---- running before writing --------------------------------------------------------------------------------
 
