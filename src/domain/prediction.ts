@@ -94,6 +94,16 @@ export interface Lease {
   readonly expiresAt: number;
 }
 
+/**
+ * The token of the lease that an attempt is run under.
+ *
+ * @param nonce unique among the attempts of that number of one prediction
+ */
+export function leaseToken(attempt: number, nonce: string): string {
+  // In nine digits tokens rise as text, too.
+  return `${String(attempt).padStart(9, "0")}-${nonce}`;
+}
+
 /** How a run ended, before it is settled. */
 export type Outcome =
   | { readonly status: "succeeded"; readonly output: Payload }

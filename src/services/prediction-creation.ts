@@ -210,15 +210,14 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
     ];
   }
 
-  /** Durable first, then run by whoever claims it. */
+  /** Durable first, then run here or by whoever claims it; answered as it was made. */
   async function createWritten(prediction: Prediction, images: readonly Image[]): Promise<Prediction> {
     const deliveries = deliveriesFor(prediction);
-    const result = await store.predictions.insert({ prediction, lease: null, deliveries, images });
+    const result = await runner.write({ prediction, deliveries, images });
     switch (result.kind) {
       case "inserted":
         if (deliveries.length > 0) options.onDeliveries();
         if (isTerminal(prediction.status)) options.onSettled(prediction);
-        else runner.wake();
         return prediction;
       case "duplicate":
         return repeated(result.existing, prediction.requestHash);

@@ -1,16 +1,16 @@
 /**
  * Runs predictions: claims as many as the engine has room for, keeps their leases alive, and sees each to its end.
  *
- * A prediction may also run before it was ever written (`runUnwritten`), for a create that waits: one write instead
- * of three. It is written the moment somebody has to be able to find it: when it is finished, or when the wait runs
- * out.
+ * A new one that nothing waits before is written as claimed already (`write`): two writes instead of three. For a create
+ * that waits it may even run before it was ever written (`runUnwritten`), with one write. It is then written the moment
+ * somebody has to be able to find it: when it is finished, or when the wait runs out.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
 import { FleetingMap } from "../domain/fleeting.ts";
 import type { Image } from "../domain/image.ts";
-import type { Prediction } from "../domain/prediction.ts";
-import type { Claim } from "../store/store.ts";
+import { isTerminal, type Lease, leaseToken, type Prediction } from "../domain/prediction.ts";
+import type { Claim, InsertResult, NewPrediction } from "../store/store.ts";
 import { type AcceptedInput, namesPicture } from "./input.ts";
 import { createLeases } from "./leases.ts";
 import { ended } from "./outcome.ts";
@@ -56,8 +56,10 @@ export interface Unwritten {
 
 export interface Runner {
   start(): void;
-  /** Something became pending. */
+  /** Something became pending that was not written here. */
   wake(): void;
+  /** Makes a new one durable, terminal or to be run: at once where nothing waits before it, else in its turn. */
+  write(next: Omit<NewPrediction, "lease">): Promise<InsertResult>;
   /** Predictions in the store that do not run here yet. */
   stored(): number;
   /** Whether a prediction may run at once without overtaking one that waits in the store. */
@@ -227,6 +229,53 @@ export function createRunner(options: RunnerOptions): Runner {
       onWorkerDeath: () => raiseAttempt(entry),
     });
 
+  // ---- writing what is new -----------------------------------------------------------------------------------
+
+  /** Nothing that waits in the store would be overtaken. */
+  const isNext = () => !closing && !backlog && !more && preparing < PREPARING_MAX && engine.liveWorkers() > 0;
+
+  function wake(): void {
+    backlog = true;
+    pull();
+  }
+
+  async function write(next: Omit<NewPrediction, "lease">): Promise<InsertResult> {
+    const isEnded = isTerminal(next.prediction.status);
+    // Whoever is told of its states by webhook is told of each.
+    if (!isEnded && next.deliveries.length === 0 && isNext() && room() > 0) return writeStarted(next);
+    const result = await store.predictions.insert({ ...next, lease: null });
+    if (result.kind === "inserted" && !isEnded) wake();
+    return result;
+  }
+
+  /** Written under a lease of this process, and run once that is committed. */
+  function writeStarted(next: Omit<NewPrediction, "lease">): Promise<InsertResult> {
+    const { promise, resolve, reject } = Promise.withResolvers<InsertResult>();
+    const entry = enter(started(next.prediction, now()), undefined, async () => {
+      const inserted = store.predictions.insert({
+        ...next,
+        prediction: entry.prediction,
+        lease: take(entry),
+      });
+      inserted.then(resolve, reject);
+      // What could not be written is its caller's to hear.
+      const result = await inserted.catch(() => undefined);
+      if (result?.kind !== "inserted") return;
+      const outcome = await runEntry(entry, { payload: entry.prediction.input, picture: null });
+      if (outcome) await settle(entry, outcome);
+    });
+    return promise;
+  }
+
+  /** A lease for what is being written. Writes apply in order, so that a settle that comes after it finds the row. */
+  function take(entry: Running): Lease {
+    const { id, attempt } = entry.prediction;
+    const lease = { token: leaseToken(attempt, `written-${id}`), expiresAt: leases.end() };
+    entry.lease = lease.token;
+    leases.took(lease.expiresAt);
+    return lease;
+  }
+
   // ---- running before writing --------------------------------------------------------------------------------
 
   function runUnwritten(
@@ -239,16 +288,7 @@ export function createRunner(options: RunnerOptions): Runner {
     settled.catch(() => {});
     let ending = false;
     unwritten += 1;
-    const startedAt = now();
-    const started: Prediction = {
-      ...prediction,
-      status: "started",
-      revision: 2,
-      attempt: 1,
-      startedAt,
-      updatedAt: startedAt,
-    };
-    const entry = enter(started, undefined, async () => {
+    const entry = enter(started(prediction, now()), undefined, async () => {
       try {
         const outcome = await runEntry(entry, accepted);
         if (!outcome) throw new AuspexError("canceled", "the caller went away");
@@ -276,11 +316,8 @@ export function createRunner(options: RunnerOptions): Runner {
       settled,
       async write(stored) {
         if (ending || entry.abort.signal.aborted) return undefined;
-        const lease = { token: `unwritten-${prediction.id}`, expiresAt: leases.end() };
-        // Set before the write: writes apply in order, so a settle that comes after it finds the row.
-        entry.lease = lease.token;
+        const lease = take(entry);
         unwritten -= 1;
-        leases.took(lease.expiresAt);
         const written = entry.prediction;
         const result = await store.predictions.insert({
           prediction: written,
@@ -305,18 +342,10 @@ export function createRunner(options: RunnerOptions): Runner {
       heartbeat = setInterval(() => void leases.renew(), leaseMs / 3);
       pull();
     },
-    wake() {
-      backlog = true;
-      pull();
-    },
+    wake,
+    write,
     stored: () => Math.max(0, store.predictions.unfinished() - (running.size - unwritten)),
-    canRunUnwritten: (accepted) =>
-      !closing &&
-      !backlog &&
-      !more &&
-      preparing < PREPARING_MAX &&
-      engine.liveWorkers() > 0 &&
-      engine.room() > (namesPicture(accepted) ? 0 : -UNWRITTEN_MAX),
+    canRunUnwritten: (accepted) => isNext() && engine.room() > (namesPicture(accepted) ? 0 : -UNWRITTEN_MAX),
     abort(id) {
       running.get(id)?.abort.abort();
     },
@@ -335,4 +364,9 @@ export function createRunner(options: RunnerOptions): Runner {
       await Promise.all(running.values().map((entry) => entry.done));
     },
   };
+}
+
+/** As its first claim would have it. */
+function started(pending: Prediction, startedAt: number): Prediction {
+  return { ...pending, status: "started", revision: 2, attempt: 1, startedAt, updatedAt: startedAt };
 }

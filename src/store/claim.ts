@@ -30,7 +30,7 @@ const claimOldest = statement<ClaimArgs>()((place) =>
       attempt: sql`attempt + 1`,
       updated_at: place("now"),
       started_at: sql`coalesce(started_at, ${place("now")})`,
-      // The attempt in nine digits makes tokens of one prediction rise as text, too.
+      // leaseToken, where the attempt is at hand.
       lease_token: sql`substr(cast(1000000001 + attempt as text), 2) || '-' || ${place("nonce")}`,
       lease_expires_at: place("lease_expires_at"),
     })

@@ -2,13 +2,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import type { Prediction } from "../../src/domain/prediction.ts";
+import type { NewDelivery } from "../../src/domain/webhook.ts";
 import type { Engine, Job, JobResult } from "../../src/engine/engine.ts";
 import type { Egress, EgressRequest } from "../../src/services/egress.ts";
 import { createHints } from "../../src/services/hints.ts";
 import type { AcceptedInput } from "../../src/services/input.ts";
 import { createRunner, PREPARING_MAX, type Runner, UNWRITTEN_MAX } from "../../src/services/runner.ts";
-import type { Store } from "../../src/store/store.ts";
-import { aPrediction, SUCCESS, tempStore } from "../store/temp-store.ts";
+import type { InsertResult, Store } from "../../src/store/store.ts";
+import { aDelivery, aPrediction, CANCELLATION, SUCCESS, tempStore } from "../store/temp-store.ts";
 
 const SECOND = 1_000_000;
 
@@ -23,12 +24,19 @@ interface Bench {
   ahead: number;
   /** Jobs that the engine has room for. */
   room: number;
+  /** Writes a new one as a creation does. */
+  write(prediction: Prediction, deliveries?: readonly NewDelivery[]): Promise<InsertResult>;
+  /** Puts one into the store as another process does. */
   add(given?: Partial<Prediction>): Promise<Prediction>;
   read(prediction: Prediction): Promise<Prediction | undefined>;
 }
 
-async function bench({ store: override = (store: Store) => store, leaseMs = 60_000 } = {}): Promise<Bench> {
-  const store = override(await tempStore());
+async function bench({
+  store: override = (store: Store) => store,
+  leaseMs = 60_000,
+  queueMax = 1000,
+} = {}): Promise<Bench> {
+  const store = override(await tempStore({ queueMax }));
   const jobs: Bench["jobs"] = [];
   const fetches: Bench["fetches"] = [];
   const engine = {
@@ -75,6 +83,7 @@ async function bench({ store: override = (store: Store) => store, leaseMs = 60_0
     fetches,
     ahead: 0,
     room: 10_000,
+    write: (prediction, deliveries = []) => runner.write({ prediction, deliveries, images: [] }),
     async add(given) {
       const prediction = aPrediction({ createdAt: now(), updatedAt: now(), ...given });
       await store.predictions.insert({ prediction, lease: null, deliveries: [], images: [] });
@@ -248,4 +257,89 @@ test("while a claim is under way behind a full one, nothing overtakes what waits
   await expect.poll(() => held.length).toBe(3);
   held[2]?.resolve();
   await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+});
+
+/** Running, with nothing in its store; `claims` counts what it claims from here on. */
+async function idle(options: { readonly queueMax?: number; readonly leaseMs?: number } = {}) {
+  let claims = 0;
+  const self = await bench({ store: withClaims(async () => void claims++), ...options });
+  self.runner.start();
+  // It has looked for what an earlier one left.
+  await expect.poll(() => claims).toBe(1);
+  claims = 0;
+  return { ...self, self, claims: () => claims };
+}
+
+test("a new one that nothing waits before runs without a claim once it is written, under a lease", async () => {
+  const { self, claims } = await idle({ leaseMs: 300 });
+  const prediction = aPrediction();
+  expect(await self.write(prediction)).toEqual({ kind: "inserted" });
+  expect(await self.read(prediction)).toMatchObject({ status: "started", revision: 2, attempt: 1 });
+  expect(self.runner.stored()).toBe(0);
+  await expect.poll(() => self.jobs.length).toBe(1);
+  // The lease is renewed: the runner looks once a second for what it may claim.
+  await delay(1500);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(async () => (await self.read(prediction))?.status).toBe("succeeded");
+  expect(await self.read(prediction)).toMatchObject({ revision: 3, attempt: 1 });
+  expect(claims()).toBe(0);
+});
+
+test("where there is no room, or a webhook is told of each state, a new one waits for its claim", async () => {
+  const { self, claims } = await idle();
+  self.room = 0;
+  const [waiting, behind, told] = [aPrediction(), aPrediction(), aPrediction()];
+  await self.write(waiting);
+  expect(await self.read(waiting)).toMatchObject({ status: "pending", revision: 1 });
+  self.room = 10;
+  await self.write(behind);
+  await expect.poll(() => self.jobs.length).toBe(2);
+  expect(claims()).toBeGreaterThan(0);
+  const before = claims();
+  await self.write(told, [aDelivery(told)]);
+  await expect.poll(() => self.jobs.length).toBe(3);
+  expect(claims()).toBeGreaterThan(before);
+});
+
+test("what is not written does not run: a repeated request, one more than the queue holds, a failed write", async () => {
+  const { self, store } = await idle({ queueMax: 1 });
+  const first = aPrediction({ requestId: "once" });
+  await self.write(first);
+  expect(await self.write(aPrediction({ requestId: "once" }))).toMatchObject({
+    kind: "duplicate",
+    existing: { id: first.id },
+  });
+  expect(await self.write(aPrediction())).toEqual({ kind: "full" });
+  await expect.poll(() => self.jobs.length).toBe(1);
+  self.jobs[0]?.end.resolve(RESULT);
+  await expect.poll(async () => (await self.read(first))?.status).toBe("succeeded");
+  await store.close();
+  await expect(self.write(aPrediction())).rejects.toThrow();
+  expect(self.jobs.length).toBe(1);
+});
+
+test("one that is canceled between its write and its run is not settled again", async () => {
+  const { self, store } = await idle();
+  const prediction = aPrediction();
+  await self.write(prediction);
+  const read = await self.read(prediction);
+  if (!read) throw new Error("it is not there");
+  const next: Prediction = { ...read, ...CANCELLATION, revision: 3 };
+  const guard = { kind: "revision", revision: 2 } as const;
+  expect(await store.predictions.transition({ next, guard, deliveries: [] })).toBe(true);
+  await expect.poll(() => self.jobs.length).toBe(1);
+  self.jobs[0]?.end.resolve(RESULT);
+  await self.runner.drain(60_000);
+  expect(await self.read(prediction)).toMatchObject({ status: "canceled", revision: 3 });
+});
+
+test("one that runs when its server stops is given back, for the next one to claim at once", async () => {
+  const { self, store } = await idle();
+  const prediction = aPrediction();
+  await self.write(prediction);
+  await expect.poll(() => self.jobs.length).toBe(1);
+  await self.runner.close();
+  const now = Date.now() * 1000 + SECOND;
+  const claimed = await store.predictions.claim({ limit: 1, now, leaseExpiresAt: now + SECOND });
+  expect(claimed).toMatchObject([{ prediction: { id: prediction.id, attempt: 2, revision: 3 } }]);
 });
