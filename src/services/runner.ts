@@ -95,8 +95,8 @@ export function createRunner(options: RunnerOptions): Runner {
   let unwritten = 0;
   /** Something waits in the store, for all that is known. */
   let backlog = true;
-  /** The last claim brought all that it might: while the next one is under way, more may wait. */
-  let more = false;
+  /** While the next claim is under way more may wait than it brings: the last one brought all that it might, or there was none. */
+  let more = true;
   let timer: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe = () => {};
@@ -119,7 +119,10 @@ export function createRunner(options: RunnerOptions): Runner {
     try {
       for (;;) {
         const limit = Math.min(room(), CLAIM_MAX);
-        if (limit <= 0 || closing) break;
+        if (limit <= 0 || closing) {
+          more = true;
+          break;
+        }
         // Cleared before the claim: what becomes pending while it runs sets it again.
         backlog = false;
         // When this thread or the disk stood still for longer than a lease, what runs here must not be claimed as
@@ -243,8 +246,10 @@ export function createRunner(options: RunnerOptions): Runner {
     const isEnded = isTerminal(next.prediction.status);
     // Whoever is told of its states by webhook is told of each.
     if (!isEnded && next.deliveries.length === 0 && isNext() && room() > 0) return writeStarted(next);
+    // From here on it is one that waits; it can be claimed once it is there.
+    if (!isEnded) backlog = true;
     const result = await store.predictions.insert({ ...next, lease: null });
-    if (result.kind === "inserted" && !isEnded) wake();
+    if (!isEnded) wake();
     return result;
   }
 
@@ -260,7 +265,7 @@ export function createRunner(options: RunnerOptions): Runner {
       inserted.then(resolve, reject);
       // What could not be written is its caller's to hear.
       const result = await inserted.catch(() => undefined);
-      if (result?.kind !== "inserted") return;
+      if (result?.kind !== "inserted" || entry.abort.signal.aborted) return;
       const outcome = await runEntry(entry, { payload: entry.prediction.input, picture: null });
       if (outcome) await settle(entry, outcome);
     });
