@@ -15,7 +15,7 @@ import {
   createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
-import type { Compression, UniversalHandler } from "@connectrpc/connect/protocol";
+import type { Compression, UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   compressionGzip,
   universalRequestFromNodeRequest,
@@ -237,12 +237,33 @@ async function serve(
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
-    await universalResponseToNodeResponse(response, reply.raw);
+    await universalResponseToNodeResponse(untilClosed(response, reply), reply.raw);
   } catch (cause) {
     // The caller is gone: there is nobody to tell.
     log.debug({ err: cause, method: handler.requestPath }, "the response was not delivered");
     reply.raw.destroy();
   }
+}
+
+/**
+ * The response, whose body ends when the connection does. The library waits until what it has written was taken or has
+ * failed; but what Node is given after a socket was destroyed, and before that is told, it drops without a word.
+ */
+function untilClosed(response: UniversalServerResponse, { raw }: FastifyReply): UniversalServerResponse {
+  const { body } = response;
+  if (body === undefined) return response;
+  return {
+    ...response,
+    body: {
+      [Symbol.asyncIterator]() {
+        const messages = body[Symbol.asyncIterator]();
+        // It answers once the message that is being made has been; what it then says is for nobody.
+        const end = () => void messages.return?.().catch(() => undefined);
+        raw.once("close", end);
+        return messages;
+      },
+    },
+  };
 }
 
 /** The call's message as the library is to read it. */

@@ -1,5 +1,6 @@
 /** What is the HTTP listener's own: health, metrics, unknown paths, strays, CORS, Connect over HTTP/1.1, drain. */
 import { execFile } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
@@ -325,6 +326,40 @@ describe("a caller that goes away", () => {
     });
     leave(socket);
     expect(await aborted).toBeLessThan(50);
+  });
+
+  it.each([
+    ["Connect", "application/connect+json"],
+    ["gRPC-Web", "application/grpc-web+json"],
+  ])("just before a message of a stream is written over %s: the stream ends", async (_name, type) => {
+    let serverSide: Socket | undefined;
+    const onRequest = (message: unknown) => {
+      serverSide = (message as { readonly socket: Socket }).socket;
+    };
+    subscribe("http.server.request.start", onRequest);
+    const ended = Promise.withResolvers<void>();
+    await using own = await startListeners(
+      memoryServices({
+        async *watchPrediction() {
+          try {
+            yield { prediction: { id: "first" } };
+            // Gone, and nobody has been told: what is written now is neither taken nor refused.
+            serverSide?.destroy();
+            yield { prediction: { id: "second" } };
+          } finally {
+            ended.resolve();
+          }
+        },
+      }),
+    );
+    try {
+      const body = "\0\0\0\0\x02{}";
+      const head = `POST ${WATCH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: 7`;
+      await raw(own, `${head}\r\n\r\n${body}`);
+      await ended.promise;
+    } finally {
+      unsubscribe("http.server.request.start", onRequest);
+    }
   });
 });
 
