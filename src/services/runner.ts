@@ -9,9 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AuspexError } from "../domain/error.ts";
 import { FleetingMap } from "../domain/fleeting.ts";
 import type { Image } from "../domain/image.ts";
-import { parseModelRef } from "../domain/model.ts";
 import { isTerminal, type Lease, leaseToken, type Prediction } from "../domain/prediction.ts";
-import { CHATFLOW_OWNER } from "../domain/principal.ts";
 import type { Claim, InsertResult, NewPrediction } from "../store/store.ts";
 import { type AcceptedInput, namesPicture } from "./input.ts";
 import { createLeases } from "./leases.ts";
@@ -246,11 +244,12 @@ export function createRunner(options: RunnerOptions): Runner {
 
   async function write(next: Omit<NewPrediction, "lease">): Promise<InsertResult> {
     const isEnded = isTerminal(next.prediction.status);
-    // Whoever is told of its states by webhook is told of each. An answer of a chatflow has a turn of its own to wait for.
-    const isPlain = next.deliveries.length === 0 && ownerOf(next.prediction) !== CHATFLOW_OWNER;
-    if (!isEnded && isPlain && isNext() && room() > 0) return writeStarted(next);
+    // Whoever is told of its states by webhook is told of each.
+    if (!isEnded && next.deliveries.length === 0 && isNext() && room() > 0) return writeStarted(next);
+    // From here on it is one that waits; it can be claimed once it is there.
+    if (!isEnded) backlog = true;
     const result = await store.predictions.insert({ ...next, lease: null });
-    if (result.kind === "inserted" && !isEnded) wake();
+    if (!isEnded) wake();
     return result;
   }
 
@@ -370,10 +369,6 @@ export function createRunner(options: RunnerOptions): Runner {
       await Promise.all(running.values().map((entry) => entry.done));
     },
   };
-}
-
-function ownerOf({ model }: Prediction): string | undefined {
-  return parseModelRef(model)?.owner;
 }
 
 /** As its first claim would have it. */

@@ -47,9 +47,10 @@ test("a new one that nothing waits before runs without a claim once it is writte
 test("where there is no room a new one waits for its claim, and none that comes later goes before it", async () => {
   const { self } = await idle();
   self.room = 0;
-  await self.write(aPrediction({ version: 1 }));
+  const waiting = aPrediction({ version: 1 });
+  const inserting = self.write(waiting);
   self.room = 10;
-  await self.write(aPrediction({ version: 2 }));
+  await Promise.all([inserting, self.write(aPrediction({ version: 2 }))]);
   await expect.poll(() => self.jobs.map(({ job }) => job.version)).toEqual([1, 2]);
 });
 
