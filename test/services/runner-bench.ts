@@ -99,19 +99,31 @@ export const NAMED: AcceptedInput = {
   picture: null,
 };
 
-/** A store that answers each claim, which is committed by then, when `until` resolves. */
-export function withClaims(until: () => Promise<void>) {
+/** A store whose claims and inserts, which are committed by then, are answered when these resolve. */
+export function answering({ claims = atOnce, inserts = atOnce }: Answering) {
   return (store: Store): Store => ({
     ...store,
     predictions: {
       ...store.predictions,
-      claim: async (args) => {
-        const claims = await store.predictions.claim(args);
-        await until();
-        return claims;
-      },
+      claim: held(store.predictions.claim, claims),
+      insert: held(store.predictions.insert, inserts),
     },
   });
+}
+
+interface Answering {
+  readonly claims?: () => Promise<void>;
+  readonly inserts?: () => Promise<void>;
+}
+
+const atOnce = async (): Promise<void> => undefined;
+
+function held<A, R>(call: (args: A) => Promise<R>, until: () => Promise<void>) {
+  return async (args: A): Promise<R> => {
+    const result = await call(args);
+    await until();
+    return result;
+  };
 }
 
 export const RESULT: JobResult = { output: SUCCESS.output, executionTime: 1 };

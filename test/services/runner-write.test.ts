@@ -2,24 +2,25 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Prediction } from "../../src/domain/prediction.ts";
-import type { Store } from "../../src/store/store.ts";
 import { aDelivery, aPrediction, CANCELLATION } from "../store/temp-store.ts";
-import { type Bench, bench, HERE, RESULT, withClaims } from "./runner-bench.ts";
+import { answering, type Bench, bench, HERE, RESULT } from "./runner-bench.ts";
 
 const SECOND = 1_000_000;
 
 /** Running, with nothing in its store; `claims` counts what it claims from here on, each answered after `until`. */
 async function idle({ until = async () => undefined, ...options }: IdleOptions = {}) {
   let claims = 0;
+  let isIdle = false;
   const claimed = async (): Promise<void> => {
+    if (!isIdle) return;
     claims += 1;
-    if (claims > 0) await until();
+    await until();
   };
-  const self = await bench({ store: withClaims(claimed), ...options });
-  claims = -1;
+  const self = await bench({ store: answering({ claims: claimed }), ...options });
   self.runner.start();
   // It has looked for what an earlier one left.
   await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  isIdle = true;
   return { ...self, self, claims: () => claims };
 }
 
@@ -72,7 +73,7 @@ test("while the first claim after a full engine is under way, nothing overtakes 
 
 test("at the start nothing overtakes what an earlier one left", async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
-  const self = await bench({ store: withClaims(() => held) });
+  const self = await bench({ store: answering({ claims: () => held }) });
   const prediction = aPrediction({ version: 1 });
   await self.store.predictions.insert({ prediction, lease: null, deliveries: [], images: [] });
   self.runner.start();
@@ -106,21 +107,6 @@ test("what is not written does not run: a repeated request, one more than the qu
   expect(self.jobs.length).toBe(1);
 });
 
-/** A store that answers each insert, which is committed by then, when `until` resolves. */
-function withInserts(until: Promise<void>) {
-  return (store: Store): Store => ({
-    ...store,
-    predictions: {
-      ...store.predictions,
-      insert: async (next) => {
-        const result = await store.predictions.insert(next);
-        await until;
-        return result;
-      },
-    },
-  });
-}
-
 async function cancel({ store }: Bench, prediction: Prediction): Promise<void> {
   const next: Prediction = { ...prediction, ...CANCELLATION, revision: prediction.revision + 1 };
   const guard = { kind: "revision", revision: prediction.revision } as const;
@@ -129,7 +115,7 @@ async function cancel({ store }: Bench, prediction: Prediction): Promise<void> {
 
 test("one that is canceled between its write and its run does not run", async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
-  const self = await bench({ store: withInserts(held) });
+  const self = await bench({ store: answering({ inserts: () => held }) });
   self.runner.start();
   await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
   const prediction = aPrediction();

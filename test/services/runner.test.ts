@@ -3,14 +3,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { PREPARING_MAX, UNWRITTEN_MAX } from "../../src/services/runner.ts";
 import { aPrediction } from "../store/temp-store.ts";
-import { bench, HERE, NAMED, RESULT, withClaims } from "./runner-bench.ts";
+import { answering, bench, HERE, NAMED, RESULT } from "./runner-bench.ts";
 
 const SECOND = 1_000_000;
 
 test("what a claim under way brings at the stop is finished, not failed by the engine's end", async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
   const self = await bench({
-    store: withClaims(() => held),
+    store: answering({ claims: () => held }),
   });
   const prediction = await self.add();
   const closed = self.runner.drain(60_000).then(() => self.runner.close());
@@ -128,10 +128,12 @@ test("a full engine and nothing stored: what comes goes on unwritten, and what i
 test("while a claim is under way behind a full one, nothing overtakes what waits", async () => {
   const held: PromiseWithResolvers<void>[] = [];
   const self = await bench({
-    store: withClaims(() => {
-      const answer = Promise.withResolvers<void>();
-      held.push(answer);
-      return answer.promise;
+    store: answering({
+      claims: () => {
+        const answer = Promise.withResolvers<void>();
+        held.push(answer);
+        return answer.promise;
+      },
     }),
   });
   self.room = 1;
