@@ -4,6 +4,7 @@
  */
 import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import type { TLSSocket } from "node:tls";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { type Config, isLoopback } from "../config.ts";
@@ -122,7 +123,20 @@ function createHttpServer(config: Config): Server {
   if (!tls) return createServer(options);
   const ca =
     tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true };
-  return createTlsServer({ ...options, cert: tls.cert, key: tls.key, ...ca, ALPNProtocols: ["http/1.1"] });
+  const pair = { cert: tls.cert, key: tls.key, ...ca };
+  return createTlsServer({ ...options, ...pair, ALPNProtocols: ["http/1.1"] }).on(
+    "secureConnection",
+    readThroughStream,
+  );
+}
+
+/**
+ * While an answer waits for its caller Node pauses the connection's parser. By itself the parser takes its bytes from the
+ * handle, and under TLS that goes on with what it has decrypted: a request whose head and body were two records was
+ * answered 400, "Parse Error: Paused". A listener of ours moves the reading to the stream, which keeps such bytes.
+ */
+function readThroughStream(socket: TLSSocket): void {
+  socket.on("data", () => {});
 }
 
 /** Health, metrics, files, and what is nobody's. */

@@ -1,7 +1,9 @@
 /** TLS on both listeners, with and without client certificates. */
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
-import { connect as connectTls } from "node:tls";
+import { connect } from "node:net";
+import { Duplex } from "node:stream";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { generate } from "selfsigned";
@@ -87,6 +89,63 @@ describe("TLS", () => {
     expect(socket.alpnProtocol).toBe("http/1.1");
     socket.destroy();
   });
+});
+
+/** A connection whose records, from `hold` to `release`, go out in one packet. */
+function recordsTogether(port: number, ca: string) {
+  const plain = connect(port, "127.0.0.1");
+  let held: Buffer[] | undefined;
+  const wire = new Duplex({
+    read: () => void plain.resume(),
+    write(chunk: Buffer, _encoding, done) {
+      if (held) held.push(chunk);
+      else plain.write(chunk);
+      done();
+    },
+  });
+  plain.on("data", (chunk) => {
+    if (!wire.push(chunk)) plain.pause();
+  });
+  const socket: TLSSocket = connectTls({ socket: wire, host: "127.0.0.1", ca });
+  return {
+    socket,
+    hold(): void {
+      held = [];
+    },
+    release(): void {
+      plain.write(Buffer.concat(held ?? []));
+      held = undefined;
+    },
+    [Symbol.dispose]: () => void plain.destroy(),
+  };
+}
+
+it("takes a request in two records while the answer before it is on its way", async () => {
+  const long = "m".repeat(8 * 1024 ** 2);
+  const services = memoryServices({ getPrediction: async ({ id }) => ({ prediction: { id, model: long } }) });
+  await using listeners = await startListeners(services, {
+    tls: { cert: Buffer.from(serverPair.cert), key: Buffer.from(serverPair.key), clientCa: undefined },
+  });
+  using caller = recordsTogether(listeners.http.port, authority.cert);
+  const { socket } = caller;
+  const send = (part: string) => new Promise((done) => socket.write(part, done));
+  const head = (body: string) =>
+    "POST /auspex.v1.PredictionService/GetPrediction HTTP/1.1\r\nhost: localhost\r\n" +
+    `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const [first, second] = ['{"id":"a"}', '{"id":"b"}'];
+  await send(head(first) + first);
+  // The answer is longer than all buffers on its way: the server waits for who reads.
+  await once(socket, "readable");
+  caller.hold();
+  await send(head(second));
+  await send(second);
+  caller.release();
+  let text = "";
+  for await (const chunk of socket) {
+    text += String(chunk);
+    if (text.length > 2 * long.length && text.endsWith('"}}')) break;
+  }
+  expect(text.match(/HTTP\/1.1 (\d+)/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 200"]);
 });
 
 describe("TLS with client certificates", () => {
