@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptingCall, ServerInterceptor } from "@grpc/grpc-js";
 import { AuspexError } from "../domain/error.ts";
 import { type ByteBudget, SMALL_BODY_BYTES } from "./byte-budget.ts";
+import { formRefusal, mayBePacked } from "./grpc-form.ts";
 import { grpcStatus } from "./grpc-status.ts";
 
 export interface IntakeOptions {
@@ -61,6 +62,8 @@ export function createIntake(options: IntakeOptions): Intake {
     take(stream, headers) {
       const arrival = createArrival();
       latest = arrival;
+      const wrong = formRefusal(headers);
+      if (wrong) arrival.refuse(wrong);
       const close = countMessages(stream, headers, arrival, options);
       return { refuse: arrival.refuse, close };
     },
@@ -107,6 +110,10 @@ function countMessages(
 
   const begin = (): void => {
     messages++;
+    if (isCompressed && !mayBePacked(headers)) {
+      // As gRPC has it, though it is the caller's fault.
+      throw new AuspexError("internal", "a message is packed, and grpc-encoding does not say how");
+    }
     if (length > max) {
       throw new AuspexError(
         "resource_exhausted",
@@ -114,7 +121,8 @@ function countMessages(
       );
     }
     if (messages > 1) {
-      if (!isReflection) throw new AuspexError("invalid_argument", `${path} takes one message`);
+      // The code that gRPC has for it.
+      if (!isReflection) throw new AuspexError("unimplemented", `${path} takes one message`);
       share.close();
       share = budget.open();
     }

@@ -5,6 +5,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   Client,
@@ -25,7 +26,7 @@ import { AuspexError, type FieldViolation } from "../../src/domain/error.ts";
 import { createByteBudget } from "../../src/transports/byte-budget.ts";
 import { startGrpc } from "../../src/transports/grpc.ts";
 import { clientOf, type Listeners, startListeners, until } from "./listeners.ts";
-import { memoryServices } from "./memory-services.ts";
+import { memoryServices, type Predictions } from "./memory-services.ts";
 
 const GET = "/auspex.v1.PredictionService/GetPrediction";
 const WATCH = "/auspex.v1.PredictionService/WatchPrediction";
@@ -33,11 +34,23 @@ const identity = (bytes: Buffer) => bytes;
 
 let listeners: Listeners;
 beforeAll(async () => {
-  listeners = await startListeners(memoryServices());
+  const getPrediction: Predictions["getPrediction"] = async ({ id }) => ({ prediction: { id } });
+  listeners = await startListeners(memoryServices({ getPrediction }));
 });
 afterAll(() => listeners[Symbol.asyncDispose]());
 
 const address = (of: Listeners) => `127.0.0.1:${of.grpc.port}`;
+
+const request = (id: string): Uint8Array =>
+  toBinary(GetPredictionRequestSchema, create(GetPredictionRequestSchema, { id }));
+
+/** A message as gRPC sends it: a flag, its length, its bytes. */
+function envelope(flag: number, message: Uint8Array): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flag);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
 
 /** One unary call with a body of any bytes; answers the error, or undefined for success. */
 function callRaw(of: Listeners, body: Buffer, metadata = new Metadata()): Promise<ServiceError | undefined> {
@@ -65,6 +78,48 @@ it("answers UNIMPLEMENTED for what it does not have", async () => {
   });
   expect(error?.code).toBe(status.UNIMPLEMENTED);
   client.close();
+});
+
+/** One call as bytes; answers its status code, the first of its headers or of its trailers. */
+async function callForm(headers: Record<string, string>, ...messages: readonly Buffer[]): Promise<number> {
+  const session = connectHttp2(listeners.grpcUrl);
+  const stream = session.request(
+    { ":method": "POST", ":path": GET, "content-type": "application/grpc", te: "trailers", ...headers },
+    // Node would end that of a DELETE at once.
+    { endStream: false },
+  );
+  const found = new Promise<number>((resolve) => {
+    for (const event of ["response", "trailers"]) {
+      stream.on(event, ({ "grpc-status": code }) => void (code === undefined || resolve(Number(code))));
+    }
+  });
+  stream.resume();
+  stream.end(Buffer.concat(messages));
+  const code = await found;
+  session.destroy();
+  return code;
+}
+
+describe("a call's form", () => {
+  const plain = envelope(0, request("x"));
+  const packed = envelope(1, gzipSync(request("x")));
+  const cases: readonly (readonly [string, number, Record<string, string>, ...Buffer[]])[] = [
+    ["without a codec's name", status.OK, {}, plain],
+    ["protobuf by name", status.OK, { "content-type": "application/grpc+proto" }, plain],
+    ["another codec", status.UNIMPLEMENTED, { "content-type": "application/grpc+json" }, plain],
+    ["another verb", status.UNIMPLEMENTED, { ":method": "DELETE" }, plain],
+    ["packed, as it says", status.OK, { "grpc-encoding": "gzip" }, packed],
+    ["an encoding that nobody has", status.UNIMPLEMENTED, { "grpc-encoding": "foo" }, plain],
+    ["packed, and it does not say how", status.INTERNAL, {}, packed],
+    ["packed, and it says that it is not", status.INTERNAL, { "grpc-encoding": "identity" }, packed],
+    ["two messages", status.UNIMPLEMENTED, {}, plain, plain],
+    ["no message", status.UNIMPLEMENTED, {}],
+  ];
+  for (const [name, code, headers, ...messages] of cases) {
+    it(`${name}: ${status[code]}`, async () => {
+      expect(await callForm(headers, ...messages)).toBe(code);
+    });
+  }
 });
 
 it("keeps a status with many violations small enough for any client", async () => {
