@@ -1,0 +1,32 @@
+/** Calls that are served directly: metadata through the reply, of which trailers are headers with a prefix. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { UnaryBinding } from "../../../src/transports/binding.ts";
+import {
+  serveUnary as serve,
+  type UnaryDeps,
+  type UnaryForm,
+} from "../../../src/transports/connect-unary.ts";
+import { collect, exchanges } from "../exchange.ts";
+
+export * from "../../../src/transports/connect-unary.ts";
+
+export function serveUnary(
+  binding: UnaryBinding,
+  form: UnaryForm,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: UnaryDeps,
+): Promise<void> {
+  const { rawHeaders } = request.raw;
+  const pairs = rawHeaders.flatMap((name, i) =>
+    i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? ""] as const] : [],
+  );
+  const exchange = {
+    metadata: collect(pairs),
+    timeoutMs: form.timeoutMs,
+    query: undefined,
+    setHeader: (name: string, values: readonly string[]) => void reply.header(name, values),
+    setTrailer: (name: string, values: readonly string[]) => void reply.header(`trailer-${name}`, values),
+  };
+  return exchanges.run(exchange, () => serve(binding, form, request, reply, deps));
+}
