@@ -1,22 +1,10 @@
 /** Calls that are served directly: metadata through the reply, of which trailers are headers with a prefix. */
-import type { FastifyReply, FastifyRequest } from "fastify";
-import type { UnaryBinding } from "../../../src/transports/binding.ts";
-import {
-  serveUnary as serve,
-  type UnaryDeps,
-  type UnaryForm,
-} from "../../../src/transports/connect-unary.ts";
+import { serveUnary as serve } from "../../../src/transports/connect-unary.ts";
 import { collect, exchanges } from "../exchange.ts";
 
 export * from "../../../src/transports/connect-unary.ts";
 
-export function serveUnary(
-  binding: UnaryBinding,
-  form: UnaryForm,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  deps: UnaryDeps,
-): Promise<void> {
+export const serveUnary: typeof serve = (binding, form, request, reply, deps) => {
   const { rawHeaders } = request.raw;
   const pairs = rawHeaders.flatMap((name, i) =>
     i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? ""] as const] : [],
@@ -29,4 +17,4 @@ export function serveUnary(
     setTrailer: (name: string, values: readonly string[]) => void reply.header(`trailer-${name}`, values),
   };
   return exchanges.run(exchange, () => serve(binding, form, request, reply, deps));
-}
+};
