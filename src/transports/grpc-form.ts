@@ -7,16 +7,16 @@ import { AuspexError } from "../domain/error.ts";
 
 /** As grpc-js unpacks them. */
 const ENCODINGS = ["identity", "gzip", "deflate"];
-/** Of another beginning it refuses itself. */
-const OTHER_CODEC = /^application\/grpc[+;]/i;
+/** What begins otherwise it refuses itself. */
+const ANY = /^application\/grpc/i;
 const PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 
 /** @returns why it is none that is served here; undefined for one that is */
 export function formRefusal(headers: IncomingHttpHeaders): AuspexError | undefined {
   const { ":method": method, "content-type": type = "", "grpc-encoding": encoding } = headers;
   if (method !== "POST") return new AuspexError("unimplemented", "a gRPC call is a POST");
-  if (OTHER_CODEC.test(type) && !PROTOBUF.test(type)) {
-    return new AuspexError("unimplemented", "messages are taken in protobuf alone: application/grpc+proto");
+  if (ANY.test(type) && !PROTOBUF.test(type)) {
+    return new AuspexError("unimplemented", "this port takes gRPC in protobuf alone: application/grpc+proto");
   }
   if (encoding !== undefined && !ENCODINGS.includes(String(encoding))) {
     return new AuspexError("unimplemented", `grpc-encoding may be ${ENCODINGS.join(", ")}`);

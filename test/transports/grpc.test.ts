@@ -107,6 +107,7 @@ describe("a call's form", () => {
     ["without a codec's name", status.OK, {}, plain],
     ["protobuf by name", status.OK, { "content-type": "application/grpc+proto" }, plain],
     ["another codec", status.UNIMPLEMENTED, { "content-type": "application/grpc+json" }, plain],
+    ["gRPC-Web", status.UNIMPLEMENTED, { "content-type": "application/grpc-web+proto" }, plain],
     ["another verb", status.UNIMPLEMENTED, { ":method": "DELETE" }, plain],
     ["packed, as it says", status.OK, { "grpc-encoding": "gzip" }, packed],
     ["an encoding that nobody has", status.UNIMPLEMENTED, { "grpc-encoding": "foo" }, plain],
