@@ -16,9 +16,9 @@ const here = (name: string): string => join(import.meta.dirname, name);
 
 const HELP = `node bench/conformance/main.ts [options]
 
-Builds ${MODULE} ${VERSION} with Go (once, a minute), and has it call Auspex's listeners: Connect, gRPC-Web and gRPC, unary and
-server-streaming, with and without gzip and TLS. Exits with 1 when a case fails for more than what is known of grpc-js.
-Needs Go and its module proxy, or a mirror as Go is configured.
+Builds ${MODULE} ${VERSION} with Go (once, a minute), and has it call Auspex's listeners: Connect,
+gRPC-Web and gRPC, unary and server-streaming, with and without gzip and TLS. Exits with 1 when a case fails for
+more than what is known of grpc-js. Needs Go and its module proxy, or a mirror as Go is configured.
 
   --run <pattern>   these cases only, e.g. "Connect Unexpected Requests/**"; may be given more than once
   --trace           the HTTP traffic of each case that fails
@@ -84,7 +84,9 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof Lacking)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
+  const isMisused =
+    error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+  if (!(error instanceof Lacking) && !isMisused) throw error;
+  console.error(isMisused ? `${error.message}; --help lists the options` : error.message);
+  process.exitCode = isMisused ? 2 : 1;
 }
