@@ -6,7 +6,7 @@ interface Known {
   readonly why: string;
 }
 
-export const KNOWN: readonly Known[] = [
+const KNOWN: readonly Known[] = [
   {
     pattern: /^trailers include a non-empty 'grpc-message' value with zero\/okay 'grpc-status'$/,
     why: "grpc-js says OK in words too; the protocol has the message for errors alone, and clients ignore it",

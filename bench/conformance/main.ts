@@ -24,16 +24,16 @@ more than what is known of grpc-js. Needs Go and its module proxy, or a mirror a
   --trace           the HTTP traffic of each case that fails
   --help`;
 
-/** Something that this machine lacks, in a sentence for whoever started this. */
-class Lacking extends Error {}
+/** Why the suite did not run, in a sentence for whoever started this. */
+class NotRun extends Error {}
 
 async function go(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
   try {
     return (await exec("go", args, { env: { ...process.env, ...env } })).stdout;
   } catch (cause) {
     const error = cause as Error & { code?: unknown; stderr?: string };
-    const text = error.code === "ENOENT" ? "there is no `go` to be found" : (error.stderr ?? error.message);
-    throw new Lacking(`the suite could not be had with Go: ${text.trim()}`, { cause });
+    const reason = error.code === "ENOENT" ? "there is no `go` to be found" : (error.stderr ?? error.message);
+    throw new NotRun(`the suite could not be had with Go: ${reason.trim()}`, { cause });
   }
 }
 
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   const [printed, complained] = await Promise.all([text(child.stdout), text(child.stderr)]);
   const [code] = await exited;
   const totals = /^Total cases: (\d+)\n(\d+) passed, \d+ failed$/m.exec(printed);
-  if (!totals) throw new Lacking(`the suite ended with ${code}:\n${printed}${complained}`);
+  if (!totals) throw new NotRun(`the suite ended with ${code}:\n${printed}${complained}`);
   const [, cases = "", passed = ""] = totals;
   const { ours, known } = sortFailures(printed);
   for (const failure of ours) console.log(failure);
@@ -86,7 +86,7 @@ try {
 } catch (error) {
   const isMisused =
     error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
-  if (!(error instanceof Lacking) && !isMisused) throw error;
+  if (!(error instanceof NotRun) && !isMisused) throw error;
   console.error(isMisused ? `${error.message}; --help lists the options` : error.message);
   process.exitCode = isMisused ? 2 : 1;
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { create, type DescMethod, type Message, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Any, AnySchema, anyPack } from "@bufbuild/protobuf/wkt";
+import { type Any, anyPack } from "@bufbuild/protobuf/wkt";
 import { type Code, ConnectError } from "@connectrpc/connect";
 import { AuspexError } from "../../src/domain/error.ts";
 import type { Answer, Binding } from "../../src/transports/binding.ts";
@@ -129,13 +129,4 @@ function errorOf({ code, message = "", details }: ErrorDefinition, info: Message
     value,
   }));
   return error;
-}
-
-/** As gRPC carries them. */
-export function packedDetails({ details }: ConnectError): Any[] {
-  return details.map((detail) =>
-    "desc" in detail
-      ? anyPack(detail.desc, create(detail.desc, detail.value))
-      : create(AnySchema, { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value }),
-  );
 }
