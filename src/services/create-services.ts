@@ -83,6 +83,7 @@ export function createServices({
     logLinesDropped,
     answersUnfinished: () => answering.inFlight.unfinished(),
     answerStreams: () => answers.streams(),
+    watchStreams: () => watches.streams(),
   });
   const rate = createRateLimiter({
     perSecond: config.RATE_LIMIT,

@@ -20,6 +20,7 @@ export interface Counts {
   /** Answers of chatflows that are made or wait for it. */
   answersUnfinished(): number;
   answerStreams(): number;
+  watchStreams(): number;
 }
 
 export function createMetrics(store: Store, engine: Engine, counts: Counts): Metrics {
@@ -64,6 +65,7 @@ export function createMetrics(store: Store, engine: Engine, counts: Counts): Met
       counts.answersUnfinished,
     ],
     ["auspex_answer_streams", "Answers that are streamed.", counts.answerStreams],
+    ["auspex_watch_streams", "Watch streams of predictions and trainings.", counts.watchStreams],
     ["auspex_log_lines_dropped", "Log lines that nobody took.", counts.logLinesDropped],
     [
       "auspex_storage_writable",

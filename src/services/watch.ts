@@ -28,12 +28,15 @@ export interface Watched<T> {
 export interface Watches {
   /** Rejects with `resource_exhausted` when there are too many, `unavailable` when the server stops. */
   watch<T extends { readonly revision: number }>(watched: Watched<T>, call: CallContext): AsyncIterable<T>;
+  /** Streams now. */
+  streams(): number;
 }
 
 export function createWatches({ hints, watchesMax, stopping }: WatchOptions): Watches {
   let watches = 0;
   const readOnce = shareReads();
   return {
+    streams: () => watches,
     async *watch({ id, principal, afterRevision, read, isEnded }, call) {
       if (watches >= watchesMax) {
         throw new AuspexError("resource_exhausted", `the server holds ${watches} watch streams already`, {
