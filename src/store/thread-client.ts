@@ -1,4 +1,5 @@
 /** The main thread's end of a database thread: calls go over once per turn of the event loop, answers come back in order. */
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { AuspexError } from "../domain/error.ts";
 import type { Operation } from "./database.ts";
@@ -8,6 +9,15 @@ interface Waiter {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
+
+/**
+ * A thread's sources lose their types in a WebAssembly program, which each thread compiles for itself. What V8 compiles
+ * again while it runs it may free twice when other threads have ended before: one thread in some 900 took the process
+ * with it ("Check failed: jit_page.has_value()", or SIGSEGV; Node 24.21, https://github.com/nodejs/node/issues/64500).
+ * So in a process that has such threads nothing of WebAssembly's is freed while its program is in use, and calls out of
+ * it are never compiled again; no cost shows.
+ */
+const WEBASSEMBLY_FLAGS = ["--no-wasm-code-gc", "--wasm-wrapper-tiering-budget=2147483647"] as const;
 
 export class DatabaseThread {
   /** As of the thread's last commit. */
@@ -27,6 +37,7 @@ export class DatabaseThread {
     data: ThreadData,
     onStorageFault: (text: string) => void = () => {},
   ): Promise<DatabaseThread> {
+    for (const flag of WEBASSEMBLY_FLAGS) setFlagsFromString(flag);
     // Without this process's own flags: they may be a test runner's or a debugger's.
     const worker = new Worker(new URL("./thread.ts", import.meta.url), {
       workerData: data,
