@@ -1,6 +1,7 @@
-/** Answers for connections whose bytes never became an HTTP/1.1 request. */
-import type { IncomingMessage } from "node:http";
+/** Answers for connections whose bytes never became an HTTP/1.1 request that anybody could look at. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import { WAITING_MAX } from "./pipelining.ts";
 
 interface ClientError extends Error {
   readonly code?: string | undefined;
@@ -59,6 +60,15 @@ export function hasOneHost({ rawHeaders }: IncomingMessage): boolean {
 
 export function refuseHosts({ socket }: IncomingMessage): void {
   answerAndEnd(socket, ["400 Bad Request", "invalid_argument", "the request has more than one Host header"]);
+}
+
+/** After the answers that the caller has coming; the connection ends with it. */
+export function refusePipelined(response: ServerResponse): void {
+  const code = "resource_exhausted";
+  const message = `${WAITING_MAX} requests wait on this connection already; read their answers, or open another`;
+  response
+    .writeHead(429, { connection: "close", "content-type": "application/json; charset=utf-8" })
+    .end(JSON.stringify({ error: { code, message } }));
 }
 
 function answerAndEnd(socket: Duplex, [status, code, message]: readonly [string, string, string]): void {

@@ -2,7 +2,7 @@
  * The HTTP/1.1 listener: health, metrics, files, Connect and gRPC-Web, and the REST dialects, each in a scope of its own.
  * Global is only what nobody else answers: unknown paths and requests that never became one.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { TLSSocket } from "node:tls";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
@@ -12,10 +12,11 @@ import { AuspexError, ERROR_CODES } from "../domain/error.ts";
 import type { Services } from "../services/services.ts";
 import { countBodies } from "./body-budget.ts";
 import type { ByteBudget } from "./byte-budget.ts";
-import { answerUnparsable, hasOneHost, refuseHosts } from "./client-error.ts";
+import { answerUnparsable, hasOneHost, refuseHosts, refusePipelined } from "./client-error.ts";
 import { registerConnect } from "./connect.ts";
 import type { Dialect } from "./dialect.ts";
 import { registerFiles } from "./files.ts";
+import { inTurn } from "./pipelining.ts";
 import { guardSockets } from "./socket-patience.ts";
 
 export interface HttpListener {
@@ -54,10 +55,11 @@ const DRAIN_CHECK_MS = 20;
 export async function startHttp(options: HttpOptions): Promise<HttpListener> {
   const { services, config, log, budget, dialects, grpcPort } = options;
   const app = Fastify({
-    serverFactory: (handler) =>
-      guardSockets(createHttpServer(config), config).on("request", (request, response) =>
-        hasOneHost(request) ? handler(request, response) : refuseHosts(request),
-      ),
+    serverFactory: (handler) => {
+      const serve: RequestListener = (request, response) =>
+        hasOneHost(request) ? handler(request, response) : refuseHosts(request);
+      return guardSockets(createHttpServer(config), config).on("request", inTurn(serve, refusePipelined));
+    },
     bodyLimit: config.MAX_BODY_BYTES,
     routerOptions: { maxParamLength: PARAM_CHARS_MAX },
     // While draining, the services refuse in each protocol's own form.
