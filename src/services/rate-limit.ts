@@ -37,6 +37,8 @@ export function createRateLimiter({ perSecond, now }: RateLimiterOptions): RateL
   const perMs = perSecond;
   /** In the order of their last use: each is put at the end again. */
   const buckets = new Map<string, Bucket>();
+  /** Whose bucket is at the end. */
+  let newest: string | undefined;
 
   const bucketAt = (principal: string, atMs: number): Bucket => {
     const last = buckets.get(principal);
@@ -75,7 +77,9 @@ export function createRateLimiter({ perSecond, now }: RateLimiterOptions): RateL
         );
       }
       const taken = { level: bucket.level - CREATION, atMs: nowMs };
-      buckets.delete(principal);
+      // The one at the end stays there: a Map in which much is deleted makes itself a new table each time.
+      if (principal !== newest) buckets.delete(principal);
+      newest = principal;
       buckets.set(principal, taken);
       return stateOf(taken);
     },

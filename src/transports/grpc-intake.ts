@@ -37,6 +37,8 @@ export interface Intake {
   take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Arrival;
 }
 
+type GrpcJsCall = Parameters<ServerInterceptor>[1];
+
 /** The one method of ours or the libraries' to which more than one message may be sent. */
 const REFLECTION = /^\/grpc\.reflection\./;
 /** Flag, and the length as 32 bits. */
@@ -44,14 +46,8 @@ const HEAD_BYTES = 5;
 /** Deflate never makes more than 1,032 bytes of one. */
 const INFLATED_PER_BYTE = 1_032;
 
-interface Linked extends Omit<Arrival, "close"> {
-  link(call: Parameters<ServerInterceptor>[1]): void;
-  /** Whether what is sent for it is kept by grpc-js: it has no call for an unknown method. */
-  readonly isTaken: boolean;
-}
-
 export function createIntake(options: IntakeOptions): Intake {
-  let latest: Linked | undefined;
+  let latest: LinkedArrival | undefined;
   return {
     interceptor(_method, call) {
       latest?.link(call);
@@ -60,40 +56,54 @@ export function createIntake(options: IntakeOptions): Intake {
       return call as ServerInterceptingCall;
     },
     take(stream, headers) {
-      const arrival = createArrival();
+      const arrival = new LinkedArrival();
       latest = arrival;
       const wrong = formRefusal(headers);
       if (wrong) arrival.refuse(wrong);
-      const close = countMessages(stream, headers, arrival, options);
-      return { refuse: arrival.refuse, close };
+      const closeShare = countMessages(stream, headers, arrival, options);
+      return {
+        refuse: (error) => arrival.refuse(error),
+        close() {
+          closeShare();
+          arrival.letGo();
+        },
+      };
     },
   };
 }
 
-function createArrival(): Linked {
-  let call: Parameters<ServerInterceptor>[1] | undefined;
-  let refused: AuspexError | undefined;
-  return {
-    get isTaken() {
-      return call !== undefined && refused === undefined;
-    },
-    link(linked) {
-      call = linked;
-      if (refused) call.sendStatus(grpcStatus(refused));
-    },
-    refuse(error) {
-      if (refused) return;
-      refused = error;
-      call?.sendStatus(grpcStatus(error));
-    },
-  };
+/** A call from its stream's headers on, of which grpc-js then makes one of its own. */
+class LinkedArrival {
+  #call: GrpcJsCall | undefined;
+  #refused: AuspexError | undefined;
+
+  /** Whether what is sent for it is kept by grpc-js: it has no call for an unknown method. */
+  get isTaken(): boolean {
+    return this.#call !== undefined && this.#refused === undefined;
+  }
+
+  link(call: GrpcJsCall): void {
+    this.#call = call;
+    if (this.#refused) call.sendStatus(grpcStatus(this.#refused));
+  }
+
+  refuse(error: AuspexError): void {
+    if (this.#refused) return;
+    this.#refused = error;
+    this.#call?.sendStatus(grpcStatus(error));
+  }
+
+  /** V8 keeps a closed stream and what its listeners speak of for a while; this is not to keep the call as well. */
+  letGo(): void {
+    this.#call = undefined;
+  }
 }
 
 /** Answers what gives back the message's share of the budget. */
 function countMessages(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
-  arrival: Linked,
+  arrival: LinkedArrival,
   { budget, maxBytes, admit }: IntakeOptions,
 ): () => void {
   const path = String(headers[":path"]);
