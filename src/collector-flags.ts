@@ -25,4 +25,12 @@ export const COLLECTOR_FLAGS = [
    * for a durable create with wait instead of 109.
    */
   "--no-allocation-site-pretenuring",
+  /**
+   * By how much the young objects' room grows at a time. V8 takes it away from a server that has had nothing to do for
+   * some seconds, down to 1 MiB, and then doubles it now and again: for two seconds and more the next callers pay for
+   * young collections every 13 ms. So it is all there again after the first. Bursts of 2 s after 12 s without work, 64
+   * durable creates with wait in flight: 6,054 a second and 167 µs of main's process each; with this 7,797 and 104, for
+   * up to 64 MiB.
+   */
+  "--semi-space-growth-factor=64",
 ] as const;
