@@ -38,7 +38,8 @@ export function inTurn(serve: RequestListener, refuse: (response: ServerResponse
     } else if (line.waiting === WAITING_MAX) {
       line.isRefused = true;
       refuse(response);
-      socket.pause();
+      // In a turn of its own: the parser is at work on these bytes.
+      setImmediate(throwAwayRest, socket);
     } else {
       line.waiting++;
       before.once("close", () => {
@@ -47,4 +48,9 @@ export function inTurn(serve: RequestListener, refuse: (response: ServerResponse
       });
     }
   };
+}
+
+/** What comes is read still, for else nobody would notice that the caller goes, but no request is made of it. */
+function throwAwayRest(socket: Socket): void {
+  socket.removeAllListeners("data").on("data", () => {});
 }

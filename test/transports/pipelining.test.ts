@@ -1,5 +1,7 @@
 /** Requests that come on one connection before those ahead of them are answered. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { generate } from "selfsigned";
@@ -20,6 +22,10 @@ const toy: Dialect = {
       const { name } = params as { name: string };
       begun.push(name);
       return `answer ${name}`;
+    });
+    scope.get("/held", (_request, reply) => {
+      begun.push("held");
+      reply.raw.once("close", () => begun.push("gone"));
     });
     scope.get("/large", async () => {
       begun.push("large");
@@ -113,6 +119,26 @@ describe.each(EACH)("%s", (door) => {
     expect(refusal.toLowerCase()).toContain("connection: close");
     expect(refusal).toContain('"code":"resource_exhausted"');
     expect(refusal).toContain("read their answers, or open another");
+  });
+
+  it("makes no more requests of what a refused caller sends, and notices when it goes", async () => {
+    let parsed = 0;
+    const count = (message: unknown) => {
+      const { request } = message as { request: IncomingMessage };
+      if (/small\/\d/.test(request.url ?? "")) parsed++;
+    };
+    subscribe("http.server.request.start", count);
+    const { socket } = open(door, get("held") + smalls(WAITING_MAX + 1));
+    await until(() => parsed > WAITING_MAX);
+    await settledLarge();
+    const before = parsed;
+    await new Promise((resolve) => socket.write(smalls(10 * WAITING_MAX), resolve));
+    await settledLarge();
+    expect(parsed).toBe(before);
+    unsubscribe("http.server.request.start", count);
+    socket.destroy();
+    await until(() => begun.includes("gone"));
+    expect(begun).not.toContain("0");
   });
 
   it("makes no answer before the one ahead of it has been taken", async () => {
