@@ -50,7 +50,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   const budget = createByteBudget(config.MAX_BYTES_IN_FLIGHT);
   const grpc = await startGrpc({ services, config, log, budget });
   const http = await startHttp({ services, config, log, budget, grpcPort: grpc.port, dialects });
-  services.start();
+  await services.start();
   return {
     httpPort: http.port,
     grpcPort: grpc.port,

@@ -9,17 +9,26 @@ export function childrenOf(pid: number): number[] {
     if (!/^[0-9]+$/.test(name)) return [];
     try {
       // The command in field 2 may hold blanks; what follows its closing bracket is: state, parent, …
-      const [, parent] = readFileSync(`/proc/${name}/stat`, "utf8")
+      const [state, parent] = readFileSync(`/proc/${name}/stat`, "utf8")
         .replace(/^.*\) /s, "")
         .split(" ");
-      return Number(parent) === pid ? [Number(name)] : [];
+      // One that has ended stays a child until its parent takes notice.
+      return Number(parent) === pid && state !== "Z" ? [Number(name)] : [];
     } catch {
       return [];
     }
   });
 }
 
-/** Lets processes that were stopped run on; those that have ended meanwhile are past it. */
+/** Lets processes stand still until they are resumed. Throws when one of them has ended. */
+export function suspend(pids: readonly number[]): void {
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+}
+
+/**
+ * Lets processes that were suspended run on; those that have ended meanwhile are past it (a server puts an end to a
+ * worker that stands still when nobody waits for its batch any more).
+ */
 export function resume(pids: readonly number[]): void {
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGCONT");
 }

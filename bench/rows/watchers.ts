@@ -16,7 +16,7 @@ import { PredictionService } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import { clientOf, startServer } from "../../test/harness.ts";
 import { writeMlp } from "../../test/models/mlp.ts";
-import { childrenOf, residentBytes, resume } from "../../test/processes.ts";
+import { childrenOf, residentBytes, resume, suspend } from "../../test/processes.ts";
 import { cpuTime } from "../cpu.ts";
 import type { BenchContext, Figures, Row, RowResult } from "../row.ts";
 import { percentile, spread } from "../statistics.ts";
@@ -106,7 +106,7 @@ async function startScene(modelsDir: string): Promise<Scene> {
   );
   const pid = server.process.pid ?? 0;
   const workers = childrenOf(pid);
-  for (const worker of workers) process.kill(worker, "SIGSTOP");
+  suspend(workers);
   begun.defer(async () => {
     resume(workers);
     await server.terminate();

@@ -56,8 +56,8 @@ export interface ServicesOptions {
 export interface RunningServices extends Services {
   /** Takes up what the data folder holds beside the store; before the first call. */
   load(): Promise<void>;
-  /** Takes creations from now on and begins to run what is stored. */
-  start(): void;
+  /** Begins to run what is stored, and then takes creations. Resolves when it takes them. */
+  start(): Promise<void>;
   /** From this moment creations are refused, watches end, and health says so. */
   stopAccepting(): void;
   /** Lets running predictions finish for up to `graceMs`, then ends waits, gives back the rest, stops the background. */
@@ -298,9 +298,9 @@ export function createServices({
     health,
     metrics: () => metrics.text(),
     load: () => chatflows.folder.load(),
-    start() {
+    async start() {
       chatflows.folder.start();
-      runner.start();
+      const looked = runner.start();
       webhooks.start();
       trainingRunner.start();
       // Nobody waits for it: a start is over when calls are taken.
@@ -309,6 +309,7 @@ export function createServices({
       );
       deletions.wake();
       stopRetention = startRetention({ store, retentionMs: config.RETENTION, now, log });
+      await looked;
       health.started();
     },
     stopAccepting() {

@@ -55,7 +55,11 @@ export interface Unwritten {
 }
 
 export interface Runner {
-  start(): void;
+  /**
+   * Resolves when it has looked for what an earlier process left: from then on what is new may run at once where there
+   * was nothing.
+   */
+  start(): Promise<void>;
   /** Something became pending that was not written here. */
   wake(): void;
   /** Makes a new one durable, terminal or to be run: at once where nothing waits before it, else in its turn. */
@@ -90,6 +94,7 @@ export function createRunner(options: RunnerOptions): Runner {
   let closing = false;
   let pulling = false;
   let pulled = Promise.resolve();
+  const looked = Promise.withResolvers<void>();
   let preparing = 0;
   /** Of those that run here, the ones that are not in the store. */
   let unwritten = 0;
@@ -132,6 +137,7 @@ export function createRunner(options: RunnerOptions): Runner {
         more = claims.length === limit;
         if (more) backlog = true;
         for (const claim of claims) begin(claim);
+        looked.resolve();
         if (!backlog) break;
       }
     } catch (error) {
@@ -140,6 +146,7 @@ export function createRunner(options: RunnerOptions): Runner {
       schedule(IDLE_POLL_MS);
     } finally {
       pulling = false;
+      looked.resolve();
     }
     if (!backlog) schedule(await nextClaimIn());
   }
@@ -346,6 +353,7 @@ export function createRunner(options: RunnerOptions): Runner {
       unsubscribe = engine.onRoom(pull);
       heartbeat = setInterval(() => void leases.renew(), leaseMs / 3);
       pull();
+      return looked.promise;
     },
     wake,
     write,

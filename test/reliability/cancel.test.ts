@@ -5,7 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, DOORS, photograph, startServer, type TestServer, until } from "../harness.ts";
-import { childrenOf } from "../processes.ts";
+import { childrenOf, resume, suspend } from "../processes.ts";
 
 const MODEL = "auspex/mobilenet-tiny";
 let server: TestServer;
@@ -29,10 +29,8 @@ async function metrics(): Promise<{ queued: number; running: number; unfinished:
 
 function hold(): () => void {
   const pids = childrenOf(server.process.pid ?? 0);
-  for (const pid of pids) process.kill(pid, "SIGSTOP");
-  return () => {
-    for (const pid of pids) process.kill(pid, "SIGCONT");
-  };
+  suspend(pids);
+  return () => resume(pids);
 }
 
 test.each(DOORS)(

@@ -16,7 +16,7 @@ import {
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import { clientOf, startServer, type TestServer, until } from "../harness.ts";
 import { writeMlp } from "../models/mlp.ts";
-import { childrenOf, isAlive } from "../processes.ts";
+import { childrenOf, isAlive, resume, suspend } from "../processes.ts";
 
 const MODEL = "local/mlp";
 const tensors = {
@@ -115,7 +115,7 @@ test("F2 killed during a call that waits: the caller knows within a second, and 
   const workers = workersOf(first);
   expect(workers.length).toBeGreaterThan(0);
   // A worker that stands still keeps the call in flight.
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const call = createOverGrpcJs(first, { model: MODEL, tensors, wait: { seconds: 60n } });
   const metric = async (name: string) =>
     Number(
@@ -130,7 +130,7 @@ test("F2 killed during a call that waits: the caller knows within a second, and 
   expect(performance.now() - killed).toBeLessThan(1000);
   expect(outcome?.code).toBe(status.UNAVAILABLE);
   // Its workers do not outlive it.
-  for (const pid of workers) process.kill(pid, "SIGCONT");
+  resume(workers);
   await until(() => workers.every((pid) => !isAlive(pid)));
 
   await using second = await startServer({ dataDir, settings });
@@ -149,7 +149,7 @@ test("F3 a worker killed in the middle of its batch: every item of it is tried a
   const [victim] = workers;
   if (victim === undefined) return expect.fail("the server has no workers");
   // Both stand still until each holds a batch.
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const calls = Array.from({ length: 100 }, () => client.createPrediction({ model: MODEL, tensors }));
   const ids = (await Promise.all(calls)).map(({ prediction }) => prediction?.id ?? "");
   const last = async (id: string) => {
@@ -163,7 +163,7 @@ test("F3 a worker killed in the middle of its batch: every item of it is tried a
     return predictions.every(({ status }) => status === PredictionStatus.STARTED);
   });
   process.kill(victim, "SIGKILL");
-  for (const pid of workers) if (pid !== victim) process.kill(pid, "SIGCONT");
+  resume(workers.filter((pid) => pid !== victim));
   const ended = await Promise.all(states);
   expect(ended.map((state) => state?.status)).toEqual(ids.map(() => PredictionStatus.SUCCEEDED));
   expect(

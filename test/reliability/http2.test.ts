@@ -25,12 +25,14 @@ import {
   settings,
   uint32,
 } from "../http2-frames.ts";
-import { childrenOf, residentBytes, resume } from "../processes.ts";
+import { childrenOf, residentBytes, resume, suspend } from "../processes.ts";
 
 const SERVICE = "/auspex.v1.PredictionService";
 const GET = `${SERVICE}/GetPrediction`;
 const MIB = 1024 ** 2;
 const STREAMS_MAX = 128;
+/** Made again so often when the others were held up. */
+const ATTACKS_MAX = 3;
 let server: TestServer;
 let port: number;
 
@@ -72,7 +74,10 @@ function bystander() {
   };
 }
 
-/** The others go on while it lasts, and afterwards memory is back. */
+/**
+ * The others go on while it lasts, and afterwards memory is back. An attack may be over within one call of theirs, and
+ * that call fall into something else the machine has to do; what an attack holds up by itself, it does each time.
+ */
 async function attack(
   work: (client: RawClient) => Promise<void>,
   ...pairs: readonly Setting[]
@@ -80,12 +85,16 @@ async function attack(
   const others = bystander();
   const quietMs = await others.quiet();
   const before = residentBytes(server.process.pid ?? 0);
-  const client = await openHttp2(port, ...pairs);
-  const busyMs = await others.during(work(client));
-  // Twice, and what a loaded machine of two cores adds by itself.
-  expect(busyMs).toBeLessThan(2 * quietMs + 250);
-  expect(residentBytes(server.process.pid ?? 0) - before).toBeLessThan(96 * MIB);
-  return client;
+  for (let left = ATTACKS_MAX; ; left--) {
+    const client = await openHttp2(port, ...pairs);
+    const busyMs = await others.during(work(client));
+    expect(residentBytes(server.process.pid ?? 0) - before).toBeLessThan(96 * MIB);
+    // Twice, and what a loaded machine of two cores adds by itself.
+    const boundMs = 2 * quietMs + 250;
+    if (busyMs < boundMs) return client;
+    if (left === 1) expect(busyMs).toBeLessThan(boundMs);
+    client.socket.destroy();
+  }
 }
 
 /** Writes the same bytes again and again until it is sent away, at most so often. */
@@ -287,7 +296,7 @@ test(`F26 ${IDLE_CONNECTIONS} idle connections cost little, do not hinder the ot
 /** One that stays as it is until it is released: its worker is stopped. */
 async function heldPrediction() {
   const workers = childrenOf(server.process.pid ?? 0);
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const request = create(CreatePredictionRequestSchema, { model: "auspex/mobilenet-tiny" });
   const client = clientOf(server, "grpc", PredictionService);
   const { prediction } = await client.createPrediction({

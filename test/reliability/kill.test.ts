@@ -8,7 +8,7 @@ import { type Prediction, PredictionService, PredictionStatus } from "../../gen/
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import { clientOf, startServer, type TestServer, until } from "../harness.ts";
 import { writeMlp } from "../models/mlp.ts";
-import { childrenOf, resume } from "../processes.ts";
+import { childrenOf, resume, suspend } from "../processes.ts";
 
 const CREATES = 2000;
 const IN_FLIGHT = 64;
@@ -66,7 +66,7 @@ test("kill -9 under load: what was answered ends once, within 15 s of the restar
     await until(() => answered.size >= 800);
     // On a busy machine the worker may be as fast as the callers: from here on it has no turn, and work piles up.
     const workers = childrenOf(first.process.pid ?? 0);
-    for (const pid of workers) process.kill(pid, "SIGSTOP");
+    suspend(workers);
     await until(() => answered.size >= 1000);
     const arriving = next < CREATES;
     await first.kill();

@@ -9,7 +9,7 @@ import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { clientOf, startServer, until } from "../harness.ts";
 import { writeMlp } from "../models/mlp.ts";
-import { childrenOf, resume } from "../processes.ts";
+import { childrenOf, resume, suspend } from "../processes.ts";
 
 const MODEL = "test/mlp";
 const TENSORS = { x: { dtype: DataType.FLOAT32, shape: [1, 64], data: new Uint8Array(4 * 64) } };
@@ -36,9 +36,7 @@ async function startScene(settings: Readonly<Record<string, string>>) {
   const held = begun.move();
   return {
     client,
-    stop() {
-      for (const pid of workers) process.kill(pid, "SIGSTOP");
-    },
+    stop: () => suspend(workers),
     resume: () => resume(workers),
     /** As many creates that wait as would take the model a while. */
     crowd() {

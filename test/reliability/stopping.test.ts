@@ -9,7 +9,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Prediction, PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, photograph, startServer, type TestServer, until } from "../harness.ts";
-import { childrenOf, isAlive, resume } from "../processes.ts";
+import { childrenOf, isAlive, resume, suspend } from "../processes.ts";
 
 const MAIN = join(import.meta.dirname, "..", "..", "src", "main.ts");
 
@@ -21,9 +21,7 @@ afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
 const workersOf = (server: TestServer) => childrenOf(server.process.pid ?? 0);
 
-const stopWorkers = (server: TestServer) => {
-  for (const pid of workersOf(server)) process.kill(pid, "SIGSTOP");
-};
+const stopWorkers = (server: TestServer) => suspend(workersOf(server));
 
 async function requestFor(seconds: bigint | undefined) {
   const image = new Uint8Array(await readFile(photograph("zebra")));

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, photograph, startServer, until } from "../harness.ts";
 import { run, type Verdict } from "../history/run.ts";
-import { childrenOf, resume } from "../processes.ts";
+import { childrenOf, resume, suspend } from "../processes.ts";
 import { blockedBySignal, withClockOffBy } from "../tampered.ts";
 
 const HOUR_MS = 3_600_000;
@@ -54,7 +54,7 @@ test("F11 a deadline is a duration, whatever the clock does", async () => {
   await using server = await startServer({ nodeArgs: clock.nodeArgs });
   const client = clientOf(server, "grpc", PredictionService);
   const workers = childrenOf(server.process.pid ?? 0);
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const image = new Uint8Array(await readFile(photograph("zebra")));
   const create = async (seconds: bigint) => {
     const { prediction } = await client.createPrediction({
@@ -91,7 +91,7 @@ test("F19 a deadline that passes in the queue: it fails, and no worker ever gets
       files: { image },
       ...(deadlineMs !== undefined && { deadline: { nanos: deadlineMs * 1e6 } }),
     });
-  process.kill(worker, "SIGSTOP");
+  suspend([worker]);
   // The first is in the worker and holds it; the others wait behind it.
   const first = await create();
   await until(async () => (await items()) === 1);

@@ -10,7 +10,7 @@ import {
 } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, DOORS, photograph, startServer, type TestServer, until } from "../harness.ts";
 import { CALM_DOWN, FRAME, grpcCall, openHttp2, SETTING, uint32 } from "../http2-frames.ts";
-import { childrenOf, residentBytes, resume } from "../processes.ts";
+import { childrenOf, residentBytes, resume, suspend } from "../processes.ts";
 
 const MODEL = "auspex/mobilenet-tiny";
 const WATCH = "/auspex.v1.PredictionService/WatchPrediction";
@@ -27,7 +27,7 @@ afterEach(() => server?.[Symbol.asyncDispose]());
 /** A prediction whose worker is stopped until the answer is called. */
 async function held(): Promise<{ id: string; release(): void }> {
   const workers = childrenOf(server.process.pid ?? 0);
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const client = clientOf(server, "grpc", PredictionService);
   const { prediction } = await client.createPrediction({ model: MODEL, files: { image } });
   return { id: prediction?.id ?? "", release: () => resume(workers) };

@@ -13,7 +13,7 @@ import { ImageService, ImageState } from "../../gen/auspex/v1/image_pb.ts";
 import { ModelService } from "../../gen/auspex/v1/model_pb.ts";
 import { PredictionService, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 import { clientOf, DOORS, photograph, startServer, type TestServer, until } from "../harness.ts";
-import { childrenOf } from "../processes.ts";
+import { childrenOf, resume, suspend } from "../processes.ts";
 
 const MAIN = join(import.meta.dirname, "..", "..", "src", "main.ts");
 
@@ -78,7 +78,7 @@ test("SIGTERM under load: health says so first, what was accepted is finished, a
     const image = new Uint8Array(await readFile(photograph("zebra")));
     const workers = childrenOf(server.process.pid ?? 0);
     // Workers that stand still gather all calls in the engine before the signal comes.
-    for (const pid of workers) process.kill(pid, "SIGSTOP");
+    suspend(workers);
     const calls = Array.from({ length: 32 }, () =>
       client.createPrediction({ model: "auspex/mobilenet-tiny", files: { image }, wait: { seconds: 30n } }),
     );
@@ -88,7 +88,7 @@ test("SIGTERM under load: health says so first, what was accepted is finished, a
       return read("engine_running") + read("engine_queued") + read("predictions_unfinished") === 32;
     });
     const exit = server.terminate();
-    for (const pid of workers) process.kill(pid, "SIGCONT");
+    resume(workers);
     for (const { prediction } of await Promise.all(calls)) {
       expect(prediction?.id).toBeDefined();
       expect([PredictionStatus.SUCCEEDED, PredictionStatus.STARTED, PredictionStatus.PENDING]).toContain(
@@ -184,14 +184,14 @@ test("a full queue refuses, and takes again when there is room", async () => {
   await using server = await startServer({ settings: { QUEUE_MAX: "3", WORKERS: "1" } });
   const client = clientOf(server, "grpc", PredictionService);
   const workers = childrenOf(server.process.pid ?? 0);
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const image = new Uint8Array(await readFile(photograph("zebra")));
   const create = () => client.createPrediction({ model: "auspex/mobilenet-tiny", files: { image } });
   const ids = [await create(), await create(), await create()].map(({ prediction }) => prediction?.id ?? "");
   expect(await codeOf(create())).toBe(Code.ResourceExhausted);
   await client.cancelPrediction({ id: ids[0] ?? "" });
   await create();
-  for (const pid of workers) process.kill(pid, "SIGCONT");
+  resume(workers);
 });
 
 test("a deadline that passes in the queue fails the prediction without running it", async () => {
@@ -199,7 +199,7 @@ test("a deadline that passes in the queue fails the prediction without running i
   const client = clientOf(server, "grpc", PredictionService);
   const workers = childrenOf(server.process.pid ?? 0);
   const image = new Uint8Array(await readFile(photograph("zebra")));
-  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  suspend(workers);
   const { prediction } = await client.createPrediction({
     model: "auspex/mobilenet-tiny",
     files: { image },

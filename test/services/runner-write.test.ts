@@ -17,9 +17,7 @@ async function idle({ until = async () => undefined, ...options }: IdleOptions =
     await until();
   };
   const self = await bench({ store: answering({ claims: claimed }), ...options });
-  self.runner.start();
-  // It has looked for what an earlier one left.
-  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  await self.runner.start();
   isIdle = true;
   return { ...self, self, claims: () => claims };
 }
@@ -76,10 +74,18 @@ test("at the start nothing overtakes what an earlier one left", async () => {
   const self = await bench({ store: answering({ claims: () => held }) });
   const prediction = aPrediction({ version: 1 });
   await self.store.predictions.insert({ prediction, lease: null, deliveries: [], images: [] });
-  self.runner.start();
+  const started = self.runner.start();
   await self.write(aPrediction({ version: 2 }));
   release();
+  await started;
   await expect.poll(() => self.jobs.map(({ job }) => job.version)).toEqual([1, 2]);
+});
+
+test("a start does not wait for a store that cannot be asked: it asks again later", async () => {
+  const self = await bench();
+  await self.store.close();
+  await self.runner.start();
+  expect(self.runner.canRunUnwritten(HERE)).toBe(false);
 });
 
 test("one whose states a webhook is told of waits for its claim, so that it is told of each", async () => {
@@ -116,8 +122,7 @@ async function cancel({ store }: Bench, prediction: Prediction): Promise<void> {
 test("one that is canceled between its write and its run does not run", async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
   const self = await bench({ store: answering({ inserts: () => held }) });
-  self.runner.start();
-  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  await self.runner.start();
   const prediction = aPrediction();
   const written = self.write(prediction);
   await expect.poll(async () => (await self.read(prediction))?.status).toBe("started");

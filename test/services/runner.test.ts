@@ -93,8 +93,7 @@ test("pictures that are slow to come do not let the whole queue be claimed", asy
 
 test("predictions run unwritten far past the engine's room, but not to fetch pictures", async () => {
   const self = await bench();
-  self.runner.start();
-  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  await self.runner.start();
   for (const [room, here, named] of [
     [1, true, true],
     [0, true, false],
@@ -108,8 +107,7 @@ test("predictions run unwritten far past the engine's room, but not to fetch pic
 
 test("a full engine and nothing stored: what comes goes on unwritten, and what is then stored gets its room", async () => {
   const self = await bench();
-  self.runner.start();
-  await expect.poll(() => self.runner.canRunUnwritten(HERE)).toBe(true);
+  await self.runner.start();
   self.room = 0;
   const runs = [0, 1].map(() => self.runner.runUnwritten(aPrediction(), HERE, async () => []));
   await expect.poll(() => self.jobs.length).toBe(2);
