@@ -22,5 +22,8 @@ export default defineConfig({
     env: { ORT_DISABLE_TELEMETRY: "1" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A condition that a poll waits for is bounded by its test, as all else is: a second, which is the default, passes on
+    // a loaded machine without anything being wrong.
+    expect: { poll: { timeout: 30_000 } },
   },
 });
