@@ -49,8 +49,7 @@ export function createEmbedder(engine: Pick<Engine, "models" | "run">, workers: 
   ): Promise<readonly Float32Array[]> {
     if (texts.length === 0) return [];
     const { owner, name, version } = embeddingVersion(engine, model);
-    let deaths = 0;
-    const { output } = await engine.run({
+    const job = {
       owner,
       name,
       version,
@@ -58,13 +57,12 @@ export function createEmbedder(engine: Pick<Engine, "models" | "run">, workers: 
       typedOutput: true,
       signal,
       deadlineAt,
-      get deaths() {
-        return deaths;
+      deaths: 0,
+      onWorkerDeath: async (): Promise<void> => {
+        job.deaths += 1;
       },
-      onWorkerDeath: async () => {
-        deaths += 1;
-      },
-    });
+    };
+    const { output } = await engine.run(job);
     const { embeddings } = output.tensors;
     const [rows = 0, width = 0] = embeddings?.shape ?? [];
     if (!embeddings || rows !== texts.length)

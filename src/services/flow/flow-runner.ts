@@ -16,8 +16,9 @@ import type { EngineLog } from "../../engine/engine.ts";
 import type { ChatflowStore, ChatStore } from "../../store/chatflow-store.ts";
 import { anySignal } from "../any-signal.ts";
 import { type Ended, failure } from "../outcome.ts";
-import type { AnswersInFlight, DraftWriter } from "./answers-in-flight.ts";
+import type { AnswersInFlight } from "./answers-in-flight.ts";
 import { type Asked, askedOfInput } from "./asked.ts";
+import type { DraftWriter } from "./draft.ts";
 import type { Generated, Generator, SeenPicture } from "./generator.ts";
 import { type Overrides, readOverrides, withOverrides } from "./overrides.ts";
 import type { Retrieval } from "./retrieval.ts";
@@ -146,9 +147,10 @@ export function createFlowRunner(options: FlowRunnerOptions): FlowRunner {
       embeddingModel: retriever && retriever.mode !== "keyword" ? retriever.model : undefined,
       ...limits,
     };
+    const say = (piece: string): void => draft.say(piece);
     return generator.kind === "extractive"
-      ? options.extractive.generate({ ...request, definition: generator }, draft.say)
-      : options.openai.generate({ ...request, definition: generator }, draft.say);
+      ? options.extractive.generate({ ...request, definition: generator }, say)
+      : options.openai.generate({ ...request, definition: generator }, say);
   }
 
   function madeOf({ draft, pictures }: Work, generated?: Generated): MadeAnswer {

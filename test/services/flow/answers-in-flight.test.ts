@@ -1,10 +1,6 @@
 import { expect, test } from "vitest";
-import {
-  createAnswersInFlight,
-  DRAFT_START,
-  type DraftWriter,
-  draftHint,
-} from "../../../src/services/flow/answers-in-flight.ts";
+import { createAnswersInFlight } from "../../../src/services/flow/answers-in-flight.ts";
+import { DRAFT_START, type DraftWriter, draftHint } from "../../../src/services/flow/draft.ts";
 import { createHints } from "../../../src/services/hints.ts";
 
 const place = (predictionId: string, chatId = "chat") => ({ predictionId, chatflowId: "flow", chatId });
