@@ -20,8 +20,9 @@ export default defineConfig({
     sequence: { sequencer: FaultsFirst },
     // Some tests call ONNX Runtime by themselves, and nobody is to be told of that.
     env: { ORT_DISABLE_TELEMETRY: "1" },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Only for what hangs. The longest ones take 20 s on an idle machine, and more than 50 s where others take a core.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // A condition that a poll waits for is bounded by its test, as all else is: a second, which is the default, passes on
     // a loaded machine without anything being wrong.
     expect: { poll: { timeout: 30_000 } },

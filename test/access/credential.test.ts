@@ -134,7 +134,7 @@ describe("F39 a token", () => {
   });
 });
 
-test("F39 guessing numbers finds nothing: whatever is there is another's", { timeout: 60_000 }, async () => {
+test("F39 guessing numbers finds nothing: whatever is there is another's", async () => {
   const datasets = clientOf(scene.server, "grpc", DatasetService, OTHER_KEY);
   const { dataset, label, example } = scene.things;
   const numbers = [dataset, label, example].map(Number);
@@ -149,9 +149,7 @@ test("F39 guessing numbers finds nothing: whatever is there is another's", { tim
   expect([...told].length).toBe(3);
 });
 
-test("F39 the time that a wrong key takes does not tell how much of it is right", {
-  timeout: 60_000,
-}, async () => {
+test("F39 the time that a wrong key takes does not tell how much of it is right", async () => {
   const wrong = {
     "from its first character": `x${OWNER_KEY.slice(1)}`,
     "in its last character": `${OWNER_KEY.slice(0, -1)}x`,

@@ -144,15 +144,15 @@ describe("F39 what is another's is answered as what is not there", () => {
   let before: Readonly<Record<string, string>>;
   beforeAll(async () => {
     before = await seen();
-  }, 60_000);
+  });
 
-  test.each(CALLERS)("to %s", { timeout: 120_000 }, async (caller) => {
+  test.each(CALLERS)("to %s", async (caller) => {
     const found: string[] = [];
     for (const way of WAYS) found.push(...(await complaints(way, caller)));
     expect(found).toEqual([]);
   });
 
-  test("and the owner finds everything as it was", { timeout: 60_000 }, async () => {
+  test("and the owner finds everything as it was", async () => {
     expect(await seen()).toEqual(before);
   });
 });
@@ -169,7 +169,7 @@ test("F39 a path without its id says so, whoever asks", async () => {
 });
 
 describe("F39 whoever may", () => {
-  test("a flow's key opens that flow, for asking alone", { timeout: 60_000 }, async () => {
+  test("a flow's key opens that flow, for asking alone", async () => {
     const found: string[] = [];
     for (const way of WAYS.filter(({ row }) => row.audience !== "anybody")) {
       const own = await tell(way.route, scene.flowKey, way.sent(scene.things));
@@ -182,7 +182,7 @@ describe("F39 whoever may", () => {
     expect(found).toEqual([]);
   });
 
-  test("the owner gets through with each of these calls", { timeout: 120_000 }, async () => {
+  test("the owner gets through with each of these calls", async () => {
     const found: string[] = [];
     const order = Object.keys(ROUTE_ROWS);
     const ways = WAYS.filter(({ row, route }) => {

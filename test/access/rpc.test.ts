@@ -129,17 +129,17 @@ describe("F39 what is another's reads as what is not there", () => {
   let before: Readonly<Record<string, string>>;
   beforeAll(async () => {
     before = await seen();
-  }, 60_000);
+  });
 
   describe.each(DOORS)("over %s", (door) => {
-    test.each(CALLERS)("to %s", { timeout: 120_000 }, async (caller) => {
+    test.each(CALLERS)("to %s", async (caller) => {
       const found: string[] = [];
       for (const way of WAYS) found.push(...(await complaints(way, door, caller)));
       expect(found).toEqual([]);
     });
   });
 
-  test("and the owner finds everything as it was", { timeout: 60_000 }, async () => {
+  test("and the owner finds everything as it was", async () => {
     expect(await seen()).toEqual(before);
   });
 });
@@ -192,9 +192,7 @@ test("F39 the times of refusals do not tell it either", { timeout: 180_000 }, as
   expect(widest.filter(isTelling)).toEqual([]);
 });
 
-test("F39 a page's token opens the pages of whoever sends it, and nobody else's", {
-  timeout: 60_000,
-}, async () => {
+test("F39 a page's token opens the pages of whoever sends it, and nobody else's", async () => {
   const lists = WAYS.filter(({ method }) => method.input.fields.some(({ name }) => name === "page_token"));
   expect(lists.length).toBeGreaterThan(8);
   let tokens = 0;
@@ -215,7 +213,7 @@ test("F39 a page's token opens the pages of whoever sends it, and nobody else's"
 });
 
 describe("F39 whoever may", () => {
-  test("a flow's key opens that flow, for asking alone", { timeout: 60_000 }, async () => {
+  test("a flow's key opens that flow, for asking alone", async () => {
     const found: string[] = [];
     for (const way of WAYS.filter(({ row }) => row.audience !== "anybody")) {
       const own = await tell(way, "grpc", scene.flowKey, way.request(scene.things));
@@ -229,7 +227,7 @@ describe("F39 whoever may", () => {
     expect(found).toEqual([]);
   });
 
-  test("the owner gets through with each of these calls", { timeout: 120_000 }, async () => {
+  test("the owner gets through with each of these calls", async () => {
     const REFUSALS = [...MISTAKES, "Unauthenticated", "PermissionDenied", "NotFound", "InvalidArgument"];
     const found: string[] = [];
     const order = Object.keys(RPCS);

@@ -202,7 +202,7 @@ describe("the trainer of an engine", () => {
       whole.map(({ epoch, metrics }) => [epoch, metrics]),
     );
     expect(weightsOf(resumed)).toEqual(weightsOf(whole));
-  }, 120_000);
+  });
 
   it("gives a fit up when its worker dies again", async () => {
     const { trainer } = fixture.engine;
@@ -314,7 +314,7 @@ describe("a trainer", () => {
     expect(steps).toHaveLength(10);
     expect(started[0]?.death).toMatchObject({ kind: "timeout" });
     expect(slow.deaths).toBe(1);
-  }, 60_000);
+  });
 
   it("refuses examples that would not fit beside its runtimes", async () => {
     const bytes = [EASY.train, EASY.test].reduce(
@@ -386,5 +386,5 @@ describe("embeddings of the catalogue's models", () => {
         expect(new Set(row).size).toBeGreaterThan(width / 10);
       }
     }
-  }, 60_000);
+  });
 });

@@ -48,7 +48,7 @@ beforeAll(async () => {
     },
   });
   flow = chatflow?.id ?? "";
-}, 60_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 
 interface Told {

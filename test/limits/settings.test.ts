@@ -138,7 +138,7 @@ describe("a setting", () => {
     }
   });
 
-  test("TRAININGS: so many run at once, and the next one waits", { timeout: 120_000 }, async () => {
+  test("TRAININGS: so many run at once, and the next one waits", async () => {
     await using server = await startServer({
       settings: { TRAININGS: "1", FEATURE_EXTRACTOR: "auspex/mobilenet-tiny" },
     });

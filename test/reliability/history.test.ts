@@ -48,7 +48,7 @@ test("F5 the server stopped for longer than its leases last, and continued", asy
     },
   });
   ended(verdict);
-}, 120_000);
+});
 
 test("F5 a worker stopped and continued: its batch is not answered twice", async () => {
   const verdict = await run({
@@ -65,7 +65,7 @@ test("F5 a worker stopped and continued: its batch is not answered twice", async
     },
   });
   ended(verdict);
-}, 120_000);
+});
 
 test("F6 SIGTERM under load: it says so first, exits with 0, and what it took is finished by the next", async () => {
   const verdict = await run({

@@ -237,7 +237,7 @@ describe("F37: what cannot be trained from", () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startServer({ settings: { FEATURE_EXTRACTOR: "auspex/mobilenet-tiny" } });
-  }, 60_000);
+  });
   afterAll(() => server[Symbol.asyncDispose]());
 
   test.each([0, 1])("a label with %i pictures fails the training by name", async (pictures) => {
@@ -301,4 +301,4 @@ describe("F37: what cannot be trained from", () => {
     const last = (await watched(clients, (await start(clients, six.id)).id)).at(-1);
     expect(last?.failure).toBe("The dataset has 6 examples; this server trains on at most 4.");
   });
-}, 120_000);
+});

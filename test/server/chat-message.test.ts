@@ -16,7 +16,7 @@ let chatflowId: string;
 beforeAll(async () => {
   server = await startServer({ settings: { CATALOGUE: "auspex/minilm" } });
   client = clientOf(server, "grpc", ChatflowService);
-}, 60_000);
+});
 afterAll(() => server[Symbol.asyncDispose]());
 
 beforeEach(async () => {
@@ -254,7 +254,7 @@ test("leads are kept by chat, and listed by page", async () => {
   expect([leads, nextPageToken]).toEqual([[second], ""]);
 });
 
-describe("upserts", { timeout: 60_000 }, () => {
+describe("upserts", () => {
   async function upsert(name: string, text: string) {
     const documents = [{ name, content: Buffer.from(text) }];
     const { result } = await client.upsertDocuments({ chatflowId, documents });

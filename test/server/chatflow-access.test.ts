@@ -158,7 +158,7 @@ describe("on a server with API keys", () => {
     server = await startServer({ settings: { API_KEYS: `acme:${ACME},zeta:${ZETA}` } });
     owner = clientOf(server, "grpc", ChatflowService, ACME);
     another = await makeFlow(owner, false);
-  }, 60_000);
+  });
   afterAll(() => server[Symbol.asyncDispose]());
 
   const CALLERS = {
@@ -198,7 +198,7 @@ describe("on a server with API keys", () => {
     (Object.keys(CALLERS) as Caller[]).map((caller) => ({ kind, caller })),
   );
 
-  test.each(TABLE)("$caller on a $kind flow", { timeout: 60_000 }, async ({ kind, caller }) => {
+  test.each(TABLE)("$caller on a $kind flow", async ({ kind, caller }) => {
     const shared = await makeFlow(owner, kind === "public");
     const client = clientOf(server, "grpc", ChatflowService, CALLERS[caller](shared));
     let last = shared;
@@ -261,7 +261,7 @@ describe("on an open server", () => {
   beforeAll(async () => {
     server = await startServer();
     anybody = clientOf(server, "grpc", ChatflowService);
-  }, 60_000);
+  });
   afterAll(() => server[Symbol.asyncDispose]());
 
   const yes = expected({ principal: "yes", creator: "yes", asker: "yes" });
@@ -271,13 +271,13 @@ describe("on an open server", () => {
     return chatflow?.id ?? "";
   }
 
-  test("a flow without keys is everybody's", { timeout: 60_000 }, async () => {
+  test("a flow without keys is everybody's", async () => {
     expect(await outcomes(anybody, makeUnkeyed)).toEqual(yes);
     const withOtherKey = clientOf(server, "grpc", ChatflowService, (await makeFlow(anybody, false)).key);
     expect(await outcomes(withOtherKey, makeUnkeyed)).toEqual(yes);
   });
 
-  test("a flow with keys is asked with one of them alone", { timeout: 60_000 }, async () => {
+  test("a flow with keys is asked with one of them alone", async () => {
     const make = async () => (await makeFlow(anybody, false)).id;
     const refused = expected({ principal: "yes", creator: "yes", asker: "unauthenticated", chatbot: "yes" });
     expect(await outcomes(anybody, make)).toEqual(refused);
@@ -291,7 +291,7 @@ describe("on an open server", () => {
     });
   });
 
-  test("a public flow with keys is everybody's", { timeout: 60_000 }, async () => {
+  test("a public flow with keys is everybody's", async () => {
     expect(await outcomes(anybody, async () => (await makeFlow(anybody, true)).id)).toEqual(yes);
   });
 
@@ -301,9 +301,7 @@ describe("on an open server", () => {
   });
 });
 
-test("questions are counted by flow and address, whichever door they come through", {
-  timeout: 60_000,
-}, async () => {
+test("questions are counted by flow and address, whichever door they come through", async () => {
   await using server = await startServer();
   const client = clientOf(server, "grpc", ChatflowService);
   const rateLimit = { questions: 3, period: { seconds: 3600n }, refusal: "Take a walk." };
@@ -332,7 +330,7 @@ describe("web pages", () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startServer();
-  }, 60_000);
+  });
   afterAll(() => server[Symbol.asyncDispose]());
 
   /** Over Connect, as a page's script would. */

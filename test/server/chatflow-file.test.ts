@@ -31,7 +31,7 @@ const complaintsOf = (server: TestServer, file: string) =>
     .filter((line) => line.msg === WRONG && String(line.file).endsWith(file))
     .map((l) => l.complaints);
 
-test("are there from the first call on, follow their file, and go with it", { timeout: 60_000 }, async () => {
+test("are there from the first call on, follow their file, and go with it", async () => {
   const { dataDir, put } = await dataFolder();
   await put("help.json", flowOf("Help", { memory: {} }));
   await put("notes.txt", "not a flow");
@@ -81,7 +81,7 @@ test("are there from the first call on, follow their file, and go with it", { ti
   expect(complaintsOf(again, ".json")).toEqual([]);
 });
 
-test("that are wrong are told with every complaint, and change nothing", { timeout: 60_000 }, async () => {
+test("that are wrong are told with every complaint, and change nothing", async () => {
   const { dataDir, put } = await dataFolder();
   await put("flow.json", flowOf("Right"));
   await put("Bad Name.json", flowOf("Right"));
@@ -126,9 +126,7 @@ test("that are wrong are told with every complaint, and change nothing", { timeo
   await until(async () => (await client.getChatflow({ id: "flow" })).chatflow?.name === "Right again");
 });
 
-test("a folder of definitions cannot take over a flow that a call has made", {
-  timeout: 60_000,
-}, async () => {
+test("a folder of definitions cannot take over a flow that a call has made", async () => {
   const { dataDir, put } = await dataFolder();
   await using server = await startServer({ dataDir });
   const client = clientOf(server, "grpc", ChatflowService);
@@ -145,7 +143,7 @@ test("a folder of definitions cannot take over a flow that a call has made", {
   expect((await client.getChatflow({ id })).chatflow).toMatchObject({ name: "called", fromFile: false });
 });
 
-test("a server with keys wants to be told whose a file is", { timeout: 60_000 }, async () => {
+test("a server with keys wants to be told whose a file is", async () => {
   const { dataDir, put } = await dataFolder();
   await put("nobodys.json", flowOf("n"));
   await put("acmes.json", JSON.stringify({ name: "a", principal: "acme", definition: { extractive: {} } }));

@@ -28,7 +28,7 @@ beforeAll(async () => {
   });
   vi.unstubAllEnvs();
   client = clientOf(server, "grpc", ChatflowService);
-}, 60_000);
+});
 afterAll(() => server[Symbol.asyncDispose]());
 
 async function create(definition: Definition = { generator: EXTRACTIVE }, name = "flow") {
@@ -346,7 +346,7 @@ describe("changes", () => {
     });
   });
 
-  test("of the embedding model are refused while there are passages", { timeout: 60_000 }, async () => {
+  test("of the embedding model are refused while there are passages", async () => {
     const { id } = await create({ generator: EXTRACTIVE, retriever: {} });
     const documents = [{ name: "a.txt", content: Buffer.from("The zebra is striped.") }];
     const { result } = await client.upsertDocuments({ chatflowId: id, documents });
@@ -384,7 +384,7 @@ describe("keys", () => {
     expect((await client.getChatflow({ id })).chatflow?.keys).toEqual([]);
   });
 
-  test("are at most 100 a flow, also of calls at once", { timeout: 30_000 }, async () => {
+  test("are at most 100 a flow, also of calls at once", async () => {
     const { id: chatflowId } = await create();
     const made = await Promise.allSettled(
       Array.from({ length: 102 }, () => client.createChatflowKey({ chatflowId })),
@@ -399,7 +399,7 @@ describe("keys", () => {
 });
 
 describe("lists", () => {
-  test("go page by page, the newest first", { timeout: 30_000 }, async () => {
+  test("go page by page, the newest first", async () => {
     await using fresh = await startServer({ settings: { CATALOGUE: "1" } });
     const own = clientOf(fresh, "grpc", ChatflowService);
     const ids: string[] = [];

@@ -238,7 +238,7 @@ test("a model of one's own is known by its 26 characters, which are its UUID in 
     model: training?.model,
     version: 1,
   });
-}, 60_000);
+});
 
 describe("tokens", () => {
   test("a user's is issued anew: claims copied, four hours from now, in the recorded order", async () => {

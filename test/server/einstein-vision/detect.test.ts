@@ -14,7 +14,7 @@ beforeAll(async () => {
   models = await mkdtemp(join(tmpdir(), "auspex-test-"));
   await writeDetector(models);
   server = await startServer({ settings: { MODELS_DIR: models } });
-}, 120_000);
+});
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
   await rm(models, { recursive: true, force: true });
