@@ -105,6 +105,13 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     );
   });
   const { http, grpc } = await ready.promise;
+  const kill = async (): Promise<void> => {
+    const workers = childrenOf(child.pid ?? 0);
+    child.kill("SIGKILL");
+    await exited;
+    // Those that a test has suspended would not notice that their server is gone.
+    resume(workers);
+  };
   const scheme = settings["TLS_CERT" as keyof typeof settings] ? "https" : "http";
   return {
     url: `${scheme}://127.0.0.1:${http}`,
@@ -114,21 +121,14 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     log,
     printed,
     startMs: performance.now() - began,
-    async kill() {
-      child.kill("SIGKILL");
-      await exited;
-    },
+    kill,
     async terminate() {
       child.kill("SIGTERM");
       return (await exited)[0];
     },
     async [Symbol.asyncDispose]() {
-      if (child.exitCode === null && child.signalCode === null) {
-        // Workers that a test has stopped would not notice that their server is gone.
-        resume(childrenOf(child.pid ?? 0));
-        child.kill("SIGKILL");
-      }
-      await exited;
+      if (child.exitCode === null && child.signalCode === null) await kill();
+      else await exited;
       if (ownDir) await rm(dataDir, { recursive: true, force: true });
     },
   };

@@ -14,9 +14,9 @@ const REPLACED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "@connectrpc/connect": "connect-library.ts",
     "./binding.ts": "binding.ts",
     "./connect-error.ts": "connect-error.ts",
-    "./connect-unary.ts": "connect-unary.ts",
+    "./unary.ts": "unary.ts",
   },
-  "connect-unary.ts": { "@bufbuild/protobuf": "protobuf.ts", "./connect-error.ts": "connect-error.ts" },
+  "unary.ts": { "@bufbuild/protobuf": "protobuf.ts", "./connect-error.ts": "connect-error.ts" },
   "grpc.ts": { "./binding.ts": "binding.ts", "./grpc-call.ts": "grpc-call.ts" },
   "grpc-call.ts": { "./grpc-status.ts": "grpc-status.ts" },
 };

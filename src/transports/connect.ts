@@ -42,10 +42,12 @@ import {
 import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
 import { connectError } from "./connect-error.ts";
-import { serveUnary, unaryForm } from "./connect-unary.ts";
+import { connectForm } from "./connect-unary.ts";
 import { allowOrigins } from "./cors.ts";
 import { READ_OPTIONS } from "./decode-message.ts";
+import { grpcWebForm } from "./grpc-web-unary.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
+import { serveUnary } from "./unary.ts";
 
 export interface ConnectDeps {
   readonly services: Services;
@@ -110,7 +112,7 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
   for (const handler of router.handlers) {
     const binding = unary.get(handler.requestPath);
     scope.all(handler.requestPath, (request, reply) => {
-      const form = binding && unaryForm(request, TIMEOUT_MS_MAX);
+      const form = binding && (connectForm(request, TIMEOUT_MS_MAX) ?? grpcWebForm(request, TIMEOUT_MS_MAX));
       return binding && form
         ? serveUnary(binding, form, request, reply, { ...deps, gzip: GZIP })
         : serve(handler, request, reply, deps);

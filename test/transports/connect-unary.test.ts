@@ -3,95 +3,43 @@
  * encoding as `identity` says nothing else, and takes the library's way. And against the published protocol where it
  * says what the bytes are (https://connectrpc.com/docs/protocol#unary-request).
  */
-import { request as httpRequest } from "node:http";
 import { gunzipSync } from "node:zlib";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { GetPredictionResponseSchema } from "../../gen/auspex/v1/prediction_pb.ts";
+import { ERROR_CODES, type ErrorCode } from "../../src/domain/error.ts";
+import { connectForm } from "../../src/transports/connect-unary.ts";
+import type { Listeners } from "./listeners.ts";
+import { BAD_KEY } from "./memory-services.ts";
 import {
-  CreatePredictionRequestSchema,
-  GetPredictionRequestSchema,
-  GetPredictionResponseSchema,
-} from "../../gen/auspex/v1/prediction_pb.ts";
-import { AuspexError, ERROR_CODES, type ErrorCode } from "../../src/domain/error.ts";
-import { type Listeners, startListeners } from "./listeners.ts";
-import { BAD_KEY, memoryServices } from "./memory-services.ts";
+  CREATE,
+  created,
+  MAX_BODY_BYTES,
+  MAX_JSON_VALUES,
+  proto,
+  requestOf,
+  type Sent,
+  send as sendTo,
+  startUnary,
+} from "./unary-scene.ts";
 
-const GET = "/auspex.v1.PredictionService/GetPrediction";
-const CREATE = "/auspex.v1.PredictionService/CreatePrediction";
-const MAX_BODY_BYTES = 65_536;
-const MAX_JSON_VALUES = 1000;
-/** Above the length from which answers are packed. */
-const LONG = "m".repeat(2000);
+/** The longest that Node's timers take. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 let listeners: Listeners;
 beforeAll(async () => {
-  const services = memoryServices({
-    async getPrediction({ id }, call) {
-      if (id in ERROR_CODES) {
-        throw new AuspexError(id as ErrorCode, `refused: ${id} ünï`, {
-          violations: [{ field: "id", description: "is wrong", reason: "format" }],
-          retryAfterMs: 1250,
-        });
-      }
-      if (id === "bug") throw new TypeError("a secret of ours");
-      if (id === "never") return new Promise(() => {});
-      if (id === "deadline") return { prediction: { id: String(call.deadlineAt !== undefined) } };
-      return { prediction: { id, model: id === "long" ? LONG : "a/b" } };
-    },
-  });
-  const settings = {
-    MAX_BODY_BYTES: String(MAX_BODY_BYTES),
-    MAX_BYTES_IN_FLIGHT: String(16 * MAX_BODY_BYTES),
-    MAX_JSON_VALUES: String(MAX_JSON_VALUES),
-  };
-  listeners = await startListeners(services, { settings });
+  listeners = await startUnary();
 });
 afterAll(() => listeners[Symbol.asyncDispose]());
 
-interface Sent {
-  readonly path?: string;
-  readonly type?: string;
-  readonly body: Uint8Array | string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Without a Content-Length. */
-  readonly chunked?: boolean;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: Buffer;
-}
-
-function send({ path = GET, type = "application/json", body, headers = {}, chunked }: Sent): Promise<Answer> {
-  const bytes = Buffer.from(body);
-  return new Promise((resolve, reject) => {
-    const sized = chunked ? {} : { "content-length": String(bytes.length) };
-    const options = { method: "POST", headers: { "content-type": type, ...sized, ...headers } };
-    const request = httpRequest(`${listeners.httpUrl}${path}`, options, async (response) => {
-      const chunks: Buffer[] = [];
-      for await (const chunk of response) chunks.push(chunk as Buffer);
-      const { date: _, ...rest } = response.headers;
-      resolve({ status: response.statusCode ?? 0, headers: rest, body: Buffer.concat(chunks) });
-    });
-    request.on("error", reject);
-    request.end(bytes);
-  });
-}
-
-const proto = (id: string): Uint8Array =>
-  toBinary(GetPredictionRequestSchema, create(GetPredictionRequestSchema, { id }));
+const send = (sent: Sent) => sendTo(listeners, sent);
 const text = (id: string): string => JSON.stringify({ id });
-const created = (bytes: number): Uint8Array =>
-  toBinary(
-    CreatePredictionRequestSchema,
-    create(CreatePredictionRequestSchema, { model: "a/b", files: { x: new Uint8Array(bytes) } }),
-  );
 
 const CASES: readonly (readonly [name: string, sent: Sent])[] = [
   ["protobuf", { type: "application/proto", body: proto("x") }],
   ["JSON", { body: text("x") }],
   ["JSON with a charset", { type: "application/json; charset=utf-8", body: text("x") }],
+  ["JSON behind a byte order mark", { body: `\ufeff${text("x")}` }],
   ["in chunks", { body: text("x"), chunked: true }],
   ["nothing in protobuf, which is the zero message", { type: "application/proto", body: "" }],
   ["nothing in JSON", { body: "" }],
@@ -101,10 +49,12 @@ const CASES: readonly (readonly [name: string, sent: Sent])[] = [
   ["bytes that are no message", { type: "application/proto", body: new Uint8Array([7, 7, 7]) }],
   ["an answer that is packed", { body: text("long"), headers: { "accept-encoding": "br, gzip" } }],
   ["an answer that is too short for it", { body: text("x"), headers: { "accept-encoding": "gzip" } }],
+  ["an error that is packed", { body: text("long error"), headers: { "accept-encoding": "gzip" } }],
   ["an error that is short", { body: text("not_found"), headers: { "accept-encoding": "gzip" } }],
   ["a fault of ours", { body: text("bug") }],
   ["a deadline", { body: text("deadline"), headers: { "connect-timeout-ms": "60000" } }],
   ["a deadline that passes", { body: text("never"), headers: { "connect-timeout-ms": "30" } }],
+  ["a deadline that has passed", { body: text("x"), headers: { "connect-timeout-ms": "0" } }],
   ["a deadline that is none", { body: text("x"), headers: { "connect-timeout-ms": "soon" } }],
   ["a deadline beyond every timer", { body: text("x"), headers: { "connect-timeout-ms": "9999999999" } }],
   ["a key that is none", { body: text("x"), headers: { authorization: `Bearer ${BAD_KEY}` } }],
@@ -117,8 +67,13 @@ const CASES: readonly (readonly [name: string, sent: Sent])[] = [
   ...(Object.keys(ERROR_CODES) as ErrorCode[]).map((code) => [code, { body: text(code) }] as const),
 ];
 
+/** Of another form than is served directly. */
+const LIBRARYS: ReadonlySet<string> = new Set(["a deadline that is none", "a deadline beyond every timer"]);
+
 describe("is answered as the library answers it", () => {
-  it.each(CASES)("%s", async (_name, sent) => {
+  it.each(CASES)("%s", async (name, sent) => {
+    const form = connectForm(requestOf({ type: "application/json", ...sent }), TIMEOUT_MS_MAX);
+    expect(form === undefined).toBe(LIBRARYS.has(name));
     const direct = await send(sent);
     const library = await send({ ...sent, headers: { ...sent.headers, "content-encoding": "identity" } });
     expect(direct.status).toBe(library.status);

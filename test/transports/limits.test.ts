@@ -195,17 +195,41 @@ describe("F20 headers", () => {
   });
 });
 
-it("F20 who may not call is refused before the body is read", async () => {
+/** The first that comes back for a part of a request. */
+async function answerTo(headers: string, body: Uint8Array = Buffer.alloc(0)): Promise<string> {
   const socket = connect(listeners.http.port, "127.0.0.1");
   socket.on("error", () => {});
-  // Headers alone: the answer comes without a byte of the body.
-  socket.write(
-    `POST ${CREATE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${BAD_KEY}\r\n` +
-      `Content-Type: application/proto\r\nContent-Length: ${LIMIT}\r\n\r\n`,
-  );
+  socket.write(`POST ${CREATE} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n`);
+  socket.write(body);
   const [data] = (await once(socket, "data")) as [Buffer];
-  expect(data.toString()).toMatch(/^HTTP\/1\.1 401 /);
   socket.destroy();
+  return data.toString("latin1");
+}
+
+describe("F20 who may not call is refused before the body is read", () => {
+  it.each([
+    ["Connect", "application/proto", /^HTTP\/1\.1 401 /],
+    ["gRPC-Web", "application/grpc-web+proto", /grpc-status: 16\r\n$/],
+  ])("%s", async (_name, type, expected) => {
+    const key = `Authorization: Bearer ${BAD_KEY}`;
+    expect(await answerTo(`${key}\r\nContent-Type: ${type}\r\nContent-Length: ${LIMIT}`)).toMatch(expected);
+  });
+});
+
+describe("F20 gRPC-Web: a message that is too long is refused by its first five bytes", () => {
+  const head = envelope(0, Buffer.alloc(0));
+  head.writeUInt32BE(LIMIT + 1, 1);
+  it.each([
+    ["with a length", `Content-Length: ${LIMIT}`, head],
+    [
+      "in chunks",
+      "Transfer-Encoding: chunked",
+      Buffer.concat([Buffer.from("5\r\n"), head, Buffer.from("\r\n")]),
+    ],
+  ])("%s", async (_name, header, body) => {
+    const answered = await answerTo(`Content-Type: application/grpc-web+proto\r\n${header}`, body);
+    expect(answered).toMatch(/grpc-status: 8\r\n$/);
+  });
 });
 
 /** Runs the work while asking /healthz; answers how far memory grew and how long an answer took. */

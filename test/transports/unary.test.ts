@@ -1,0 +1,44 @@
+/** What a unary call that is served directly leaves behind, in either protocol. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { until } from "../harness.ts";
+import { startListeners } from "./listeners.ts";
+import { memoryServices } from "./memory-services.ts";
+import { GET } from "./unary-scene.ts";
+
+const DEADLINE_MS = 1_000_000_000;
+
+/** Of this process, at either end. */
+const connections = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
+
+it.each([
+  ["Connect", "application/proto", `Connect-Timeout-Ms: ${DEADLINE_MS}`],
+  ["gRPC-Web", "application/grpc-web+proto", `Grpc-Timeout: ${DEADLINE_MS / 1000}S`],
+])("%s: no timer of a caller that goes while it is found out who it is", async (_name, type, deadline) => {
+  const asked = Promise.withResolvers<void>();
+  const known = Promise.withResolvers<void>();
+  const services = memoryServices();
+  const authenticate: typeof services.authenticate = async (token) => {
+    asked.resolve();
+    await known.promise;
+    return services.authenticate(token);
+  };
+  const listeners = await startListeners({ ...services, authenticate });
+  onTestFinished(() => listeners[Symbol.asyncDispose]());
+  const begun = vi.spyOn(globalThis, "setTimeout");
+  const ended = vi.spyOn(globalThis, "clearTimeout");
+  onTestFinished(() => void vi.restoreAllMocks());
+  const before = connections();
+  const socket = connect(listeners.http.port, "127.0.0.1");
+  const head = `POST ${GET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\n${deadline}`;
+  socket.write(`${head}\r\nContent-Length: 100\r\n\r\n`);
+  await asked.promise;
+  socket.resetAndDestroy();
+  await once(socket, "close");
+  await until(() => connections() <= before);
+  known.resolve();
+  const timer = begun.mock.results[begun.mock.calls.findIndex(([, ms]) => ms === DEADLINE_MS)]?.value;
+  expect(timer).toBeDefined();
+  await until(() => ended.mock.calls.some(([cleared]) => cleared === timer));
+});
