@@ -3,15 +3,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import type { FastifyRequest } from "fastify";
-import {
-  isPlainPost,
-  lengthOf,
-  namesGzip,
-  PACKED_FROM_BYTES,
-  type Reply,
-  type UnaryForm,
-  type Wire,
-} from "./unary.ts";
+import { isPlainPost, PACKED_FROM_BYTES, type Reply, type UnaryForm, unaryForm, type Wire } from "./unary.ts";
 
 const PROTO_TYPE = "application/proto";
 const JSON_TYPE = "application/json";
@@ -27,12 +19,7 @@ export function connectForm(request: FastifyRequest, maxMs: number): UnaryForm |
   const timeout = headers["connect-timeout-ms"];
   const timeoutMs = timeout === undefined ? undefined : Number(timeout);
   if (timeoutMs !== undefined && (!/^\d{1,10}$/.test(String(timeout)) || timeoutMs > maxMs)) return undefined;
-  return {
-    wire: json ? JSON_WIRE : PROTO_WIRE,
-    timeoutMs,
-    length: lengthOf(request),
-    acceptsGzip: namesGzip(headers["accept-encoding"]),
-  };
+  return unaryForm(request, json ? JSON_WIRE : PROTO_WIRE, timeoutMs, headers["accept-encoding"]);
 }
 
 function wireOf(json: boolean): Wire {

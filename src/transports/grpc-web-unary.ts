@@ -10,12 +10,11 @@ import type { FastifyRequest } from "fastify";
 import { tooLarge } from "./connect-body.ts";
 import {
   isPlainPost,
-  lengthOf,
-  namesGzip,
   PACKED_FROM_BYTES,
   type Reply,
   type UnaryForm,
   type Unwrapped,
+  unaryForm,
   type Wire,
 } from "./unary.ts";
 
@@ -36,13 +35,9 @@ export function grpcWebForm(request: FastifyRequest, maxMs: number): UnaryForm |
   const timeout = headers["grpc-timeout"];
   const { timeoutMs, error } = parseTimeout(timeout === undefined ? null : String(timeout), maxMs);
   if (error) return undefined;
-  return {
-    wire: type[1] ? JSON_WIRE : PROTO_WIRE,
-    // Down to nanoseconds there; a timer has milliseconds.
-    timeoutMs: timeoutMs === undefined ? undefined : Math.ceil(timeoutMs),
-    length: lengthOf(request),
-    acceptsGzip: namesGzip(headers["grpc-accept-encoding"]),
-  };
+  // Down to nanoseconds there; a timer has milliseconds.
+  const wholeMs = timeoutMs === undefined ? undefined : Math.ceil(timeoutMs);
+  return unaryForm(request, type[1] ? JSON_WIRE : PROTO_WIRE, wholeMs, headers["grpc-accept-encoding"]);
 }
 
 function wireOf(json: boolean): Wire {

@@ -88,14 +88,20 @@ export function isPlainPost({ raw: { method, headers } }: FastifyRequest): boole
   return method === "POST" && PLAIN_HOST.test(headers.host ?? "");
 }
 
-export function lengthOf({ raw: { headers } }: FastifyRequest): number | undefined {
+/** @param accepted the header that names the encodings of an answer */
+export function unaryForm(
+  { raw: { headers } }: FastifyRequest,
+  wire: Wire,
+  timeoutMs: number | undefined,
+  accepted: string | string[] | undefined,
+): UnaryForm {
   const length = headers["content-length"];
-  return length === undefined ? undefined : Number(length);
-}
-
-/** @param accepted the header that names encodings */
-export function namesGzip(accepted: string | string[] | undefined): boolean {
-  return /(?:^|,)[ \t]*gzip[ \t]*(?:,|$)/.test(String(accepted ?? ""));
+  return {
+    wire,
+    timeoutMs,
+    length: length === undefined ? undefined : Number(length),
+    acceptsGzip: /(?:^|,)[ \t]*gzip[ \t]*(?:,|$)/.test(String(accepted ?? "")),
+  };
 }
 
 /** Answers the call, whatever happens. */
