@@ -1,6 +1,6 @@
-/** One unary call through each of a server's RPC doors: the same message, wrapped as its protocol wants it. */
+/** One call through each of a server's RPC doors: the same message, wrapped as its protocol wants it. */
 import type { TestServer } from "../test/harness.ts";
-import { envelope } from "./grpc-web.ts";
+import { envelope } from "./envelope.ts";
 import type { LoadOrder } from "./load.ts";
 
 export type Load = Omit<LoadOrder, "seconds" | "inFlight">;
@@ -38,6 +38,16 @@ export function throughGrpcWeb({ url }: Addresses, { path, request }: Call): Loa
   return {
     to: { kind: "http", url: `${url}${path}`, headers },
     request: envelope(request),
-    expect: "succeeded prediction in gRPC-Web",
+    expect: "succeeded prediction in an envelope",
+  };
+}
+
+/** Of a method that streams; the answer is one message and the end. */
+export function throughConnectStream({ url }: Addresses, { path, request }: Call): Load {
+  const headers = { "content-type": "application/connect+proto", "connect-protocol-version": "1" };
+  return {
+    to: { kind: "http", url: `${url}${path}`, headers },
+    request: envelope(request),
+    expect: "succeeded prediction in an envelope",
   };
 }

@@ -1,7 +1,7 @@
 /** What the load generator holds a sampled answer against. */
 import { fromBinary } from "@bufbuild/protobuf";
 import { CreatePredictionResponseSchema, PredictionStatus } from "../gen/auspex/v1/prediction_pb.ts";
-import { unwrap } from "./grpc-web.ts";
+import { unwrap } from "./envelope.ts";
 
 export type Expectation =
   /** Any. */
@@ -12,8 +12,8 @@ export type Expectation =
   | "accepted prediction"
   /** The same in protobuf's JSON. */
   | "succeeded prediction in JSON"
-  /** The same as the one message of a gRPC-Web answer. */
-  | "succeeded prediction in gRPC-Web"
+  /** The same as the one message of an answer in envelopes. */
+  | "succeeded prediction in an envelope"
   /** A JSON object whose `status` is `succeeded`. */
   | "succeeded JSON"
   | ExpectedValues;
@@ -53,7 +53,7 @@ export function checkAnswer(expect: Expectation, response: Uint8Array): boolean 
     case "succeeded prediction":
       checkPrediction(response, SUCCEEDED);
       return true;
-    case "succeeded prediction in gRPC-Web":
+    case "succeeded prediction in an envelope":
       checkPrediction(unwrap(response), SUCCEEDED);
       return true;
     case "succeeded prediction in JSON":

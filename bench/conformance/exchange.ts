@@ -3,6 +3,7 @@
  * with. The seams beside this file put it in place per call; see `seams.ts`.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { FastifyReply, FastifyRequest } from "fastify";
 
 /** Names in lower case. */
 export type Metadata = ReadonlyMap<string, readonly string[]>;
@@ -31,6 +32,25 @@ export function collect(pairs: Iterable<readonly [name: string, value: string]>)
     found.set(key, [...(found.get(key) ?? []), value]);
   }
   return found;
+}
+
+/** Of a call that is served directly. */
+export function directExchange(
+  { timeoutMs }: { readonly timeoutMs: number | undefined },
+  { raw: { rawHeaders } }: FastifyRequest,
+  reply: FastifyReply,
+  setTrailer: (name: string, values: readonly string[]) => void,
+): Exchange {
+  const pairs = rawHeaders.flatMap((name, i) =>
+    i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? ""] as const] : [],
+  );
+  return {
+    metadata: collect(pairs),
+    timeoutMs,
+    query: undefined,
+    setHeader: (name, values) => void reply.header(name, values),
+    setTrailer,
+  };
 }
 
 /** Every step of the iteration with the exchange in place: a generator runs in the context of who asks it to go on. */

@@ -14,9 +14,10 @@ const REPLACED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "@connectrpc/connect": "connect-library.ts",
     "./binding.ts": "binding.ts",
     "./connect-error.ts": "connect-error.ts",
+    "./stream.ts": "stream.ts",
     "./unary.ts": "unary.ts",
   },
-  "unary.ts": { "@bufbuild/protobuf": "protobuf.ts", "./connect-error.ts": "connect-error.ts" },
+  "direct-call.ts": { "@bufbuild/protobuf": "protobuf.ts", "./connect-error.ts": "connect-error.ts" },
   "grpc.ts": { "./binding.ts": "binding.ts", "./grpc-call.ts": "grpc-call.ts" },
   "grpc-call.ts": { "./grpc-status.ts": "grpc-status.ts" },
 };

@@ -1,6 +1,7 @@
 /**
  * The doors themselves: GetPrediction of a finished prediction, the cheapest unary call, whose answer has 256 bytes and
- * 10 KiB, through each door, against the least that each protocol's library does for as many bytes.
+ * 10 KiB, through each door, against the least that each protocol's library does for as many bytes. And WatchPrediction of
+ * it, the shortest stream: one message and the end.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
@@ -8,13 +9,21 @@ import {
   CreatePredictionResponseSchema,
   GetPredictionRequestSchema,
   PredictionService,
+  WatchPredictionRequestSchema,
 } from "../../gen/auspex/v1/prediction_pb.ts";
 import { DataType } from "../../gen/auspex/v1/tensor_pb.ts";
 import type { TestServer } from "../../test/harness.ts";
 import { bareConnect, bareConnectGrpc, bareFastify, bareGrpc, bareHttp2 } from "../bare.ts";
-import { type Load, throughConnect, throughConnectJson, throughGrpc, throughGrpcWeb } from "../doors.ts";
+import {
+  type Load,
+  throughConnect,
+  throughConnectJson,
+  throughConnectStream,
+  throughGrpc,
+  throughGrpcWeb,
+} from "../doors.ts";
 import { mlpServers } from "../mlp-server.ts";
-import { type Generator, measure, type Target } from "../rounds.ts";
+import { type Generator, type Measurement, measure, type Target } from "../rounds.ts";
 import type { BenchContext, Goal, Row, RowResult, Table } from "../row.ts";
 import { CONNECT_GOAL } from "./doors.ts";
 import { CREATE_PATH } from "./mlp-create.ts";
@@ -29,7 +38,9 @@ const SIZES = [
   { title: "10 KiB", model: "large", floats: 2514 },
 ] as const;
 const OUTPUTS = 4;
-const GET_PATH = `/${PredictionService.typeName}/${PredictionService.method.getPrediction.name}`;
+const { typeName, method } = PredictionService;
+const GET_PATH = `/${typeName}/${method.getPrediction.name}`;
+const WATCH_PATH = `/${typeName}/${method.watchPrediction.name}`;
 
 const sample = async (generator: Generator, load: Load): Promise<Uint8Array> =>
   (await generator.run({ ...load, inFlight: 1, seconds: 0.05 })).response;
@@ -104,18 +115,50 @@ async function measureSize(
     warmUpSeconds: WARM_UP_SECONDS,
     onRound: (round) => progress(`${title}: round ${round} of ${rounds}`),
   });
+  return {
+    table: { title: `${title}, ${IN_FLIGHT} in flight`, measurements },
+    goals: [connectGoal(title, measurements)],
+    bytes: `${message.length} out in protobuf, ${json.length} in REST's JSON`,
+  };
+}
+
+function connectGoal(title: string, measurements: readonly Measurement[]): Goal {
   const cpuOf = (name: string): number =>
     measurements.find((measurement) => measurement.name === name)?.mainCpu.median ?? Number.NaN;
   return {
+    what: `${title}: main's CPU through Connect, of that through gRPC`,
+    value: cpuOf("Connect") / cpuOf("gRPC"),
+    atMost: CONNECT_GOAL,
+  };
+}
+
+async function measureWatch(context: BenchContext, server: TestServer): Promise<Sized> {
+  const { generator, rounds, progress } = context;
+  const title = "a watch, 256 B";
+  await using cleanUp = new AsyncDisposableStack();
+  const [{ model, floats }] = SIZES;
+  const id = await predict(server, generator, model, floats);
+  const request = toBinary(WatchPredictionRequestSchema, create(WatchPredictionRequestSchema, { id }));
+  const call = { path: WATCH_PATH, request };
+  const message = await sample(generator, throughGrpc(server, call));
+  const pid = server.process.pid ?? 0;
+  const targets: readonly Target[] = [
+    cleanUp.use(await bareGrpc(message.length, request)).target,
+    { name: "gRPC", pid, load: throughGrpc(server, call) },
+    { name: "Connect", pid, load: throughConnectStream(server, call) },
+    { name: "gRPC-Web", pid, load: throughGrpcWeb(server, call) },
+  ];
+  const measurements = await measure(generator, targets, {
+    inFlight: IN_FLIGHT,
+    seconds: context.seconds * SHARE_OF_ROUND,
+    rounds,
+    warmUpSeconds: WARM_UP_SECONDS,
+    onRound: (round) => progress(`${title}: round ${round} of ${rounds}`),
+  });
+  return {
     table: { title: `${title}, ${IN_FLIGHT} in flight`, measurements },
-    goals: [
-      {
-        what: `${title}: main's CPU through Connect, of that through gRPC`,
-        value: cpuOf("Connect") / cpuOf("gRPC"),
-        atMost: CONNECT_GOAL,
-      },
-    ],
-    bytes: `${message.length} out in protobuf, ${json.length} in REST's JSON`,
+    goals: [connectGoal(title, measurements)],
+    bytes: `${message.length} out in protobuf, and the stream's end`,
   };
 }
 
@@ -126,6 +169,7 @@ async function run(context: BenchContext): Promise<RowResult> {
   const server = await servers.start({ WORKERS: "1" });
   const sized: Sized[] = [];
   for (const size of SIZES) sized.push(await measureSize(context, server, size));
+  sized.push(await measureWatch(context, server));
   const { rounds } = context;
   const seconds = context.seconds * SHARE_OF_ROUND;
   return {
@@ -141,6 +185,7 @@ async function run(context: BenchContext): Promise<RowResult> {
 
 export const echo: Row = {
   name: "echo",
-  title: "GetPrediction of a finished prediction through each door, against bare libraries",
+  title:
+    "GetPrediction and WatchPrediction of a finished prediction through each door, against bare libraries",
   run,
 };

@@ -37,16 +37,16 @@ import {
   methodName,
   methodPath,
   mostBytes,
-  type UnaryBinding,
 } from "./binding.ts";
 import { type ByteBudget, type ByteShare, SMALL_BODY_BYTES } from "./byte-budget.ts";
 import { readBody } from "./connect-body.ts";
 import { connectError } from "./connect-error.ts";
-import { connectForm } from "./connect-unary.ts";
+import { connectForm, connectStreamForm } from "./connect-wire.ts";
 import { allowOrigins } from "./cors.ts";
 import { READ_OPTIONS } from "./decode-message.ts";
-import { grpcWebForm } from "./grpc-web-unary.ts";
+import { grpcWebForm, grpcWebStreamForm } from "./grpc-web-wire.ts";
 import { CALLER_GONE, DEADLINE_PASSED, refusal } from "./refusal.ts";
+import { streamServer } from "./stream.ts";
 import { serveUnary } from "./unary.ts";
 
 export interface ConnectDeps {
@@ -104,20 +104,36 @@ export function registerConnect(scope: FastifyInstance, deps: ConnectDeps): void
       context.values.set(PRINCIPAL, await principalOf(context, deps));
     },
   });
-  const unary = new Map<string, UnaryBinding>();
+  const direct = new Map<string, Serve>();
   for (const binding of bindings(deps.services)) {
     route(router, binding, deps);
-    if (binding.kind === "unary") unary.set(methodPath(binding.method), binding);
+    direct.set(methodPath(binding.method), directly(binding, deps));
   }
   for (const handler of router.handlers) {
-    const binding = unary.get(handler.requestPath);
-    scope.all(handler.requestPath, (request, reply) => {
-      const form = binding && (connectForm(request, TIMEOUT_MS_MAX) ?? grpcWebForm(request, TIMEOUT_MS_MAX));
-      return binding && form
-        ? serveUnary(binding, form, request, reply, { ...deps, gzip: GZIP })
-        : serve(handler, request, reply, deps);
-    });
+    const served = direct.get(handler.requestPath);
+    scope.all(
+      handler.requestPath,
+      (request, reply) => served?.(request, reply) ?? serve(handler, request, reply, deps),
+    );
   }
+}
+
+/** Undefined for a call that is the library's to serve. */
+type Serve = (request: FastifyRequest, reply: FastifyReply) => Promise<void> | undefined;
+
+function directly(binding: Binding, deps: ConnectDeps): Serve {
+  const all = { ...deps, gzip: GZIP };
+  if (binding.kind === "unary") {
+    return (request, reply) => {
+      const form = connectForm(request, TIMEOUT_MS_MAX) ?? grpcWebForm(request, TIMEOUT_MS_MAX);
+      return form && serveUnary(binding, form, request, reply, all);
+    };
+  }
+  const serveStream = streamServer(binding, all);
+  return (request, reply) => {
+    const form = connectStreamForm(request, TIMEOUT_MS_MAX) ?? grpcWebStreamForm(request, TIMEOUT_MS_MAX);
+    return form && serveStream(form, request, reply);
+  };
 }
 
 function route(router: ConnectRouter, binding: Binding, deps: ConnectDeps): void {

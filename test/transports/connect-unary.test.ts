@@ -8,9 +8,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GetPredictionResponseSchema } from "../../gen/auspex/v1/prediction_pb.ts";
 import { ERROR_CODES, type ErrorCode } from "../../src/domain/error.ts";
-import { connectForm } from "../../src/transports/connect-unary.ts";
-import type { Listeners } from "./listeners.ts";
-import { BAD_KEY } from "./memory-services.ts";
+import { connectForm } from "../../src/transports/connect-wire.ts";
 import {
   CREATE,
   created,
@@ -20,15 +18,17 @@ import {
   requestOf,
   type Sent,
   send as sendTo,
-  startUnary,
-} from "./unary-scene.ts";
+  startDirect,
+} from "./direct-scene.ts";
+import type { Listeners } from "./listeners.ts";
+import { BAD_KEY } from "./memory-services.ts";
 
 /** The longest that Node's timers take. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 let listeners: Listeners;
 beforeAll(async () => {
-  listeners = await startUnary();
+  listeners = await startDirect();
 });
 afterAll(() => listeners[Symbol.asyncDispose]());
 

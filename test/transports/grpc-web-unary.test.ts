@@ -8,20 +8,22 @@ import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GetPredictionResponseSchema } from "../../gen/auspex/v1/prediction_pb.ts";
 import { ERROR_CODES, type ErrorCode } from "../../src/domain/error.ts";
-import { grpcWebForm } from "../../src/transports/grpc-web-unary.ts";
-import type { Listeners } from "./listeners.ts";
-import { BAD_KEY } from "./memory-services.ts";
+import { grpcWebForm } from "../../src/transports/grpc-web-wire.ts";
 import {
   CREATE,
   created,
+  envelope,
+  envelopesOf,
   MAX_BODY_BYTES,
   MAX_JSON_VALUES,
   proto,
   requestOf,
   type Sent,
   send as sendTo,
-  startUnary,
-} from "./unary-scene.ts";
+  startDirect,
+} from "./direct-scene.ts";
+import type { Listeners } from "./listeners.ts";
+import { BAD_KEY } from "./memory-services.ts";
 
 /** The longest that Node's timers take. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
@@ -32,29 +34,11 @@ const TRAILERS = 0x80;
 
 let listeners: Listeners;
 beforeAll(async () => {
-  listeners = await startUnary();
+  listeners = await startDirect();
 });
 afterAll(() => listeners[Symbol.asyncDispose]());
 
 const send = (sent: Sent) => sendTo(listeners, { type: PROTO_TYPE, ...sent });
-
-function envelope(message: Uint8Array | string, flags = 0, length = Buffer.from(message).length): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt8(flags, 0);
-  head.writeUInt32BE(length, 1);
-  return Buffer.concat([head, Buffer.from(message)]);
-}
-
-function envelopesOf(body: Buffer): { readonly flags: number; readonly data: Buffer }[] {
-  const found: { flags: number; data: Buffer }[] = [];
-  for (let at = 0; at < body.length; ) {
-    const end = at + 5 + body.readUInt32BE(at + 1);
-    expect(end).toBeLessThanOrEqual(body.length);
-    found.push({ flags: body.readUInt8(at), data: body.subarray(at + 5, end) });
-    at = end;
-  }
-  return found;
-}
 
 /** Of an answer that is a status alone. */
 async function statusOf(sent: Sent): Promise<string | undefined> {

@@ -1,15 +1,17 @@
-/** The bench's own reading of gRPC-Web bodies, and what it takes for a prediction that succeeded. */
+/** The bench's own reading of bodies in envelopes, and what it takes for a prediction that succeeded. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { envelope, unwrap } from "../../bench/grpc-web.ts";
+import { envelope, unwrap } from "../../bench/envelope.ts";
 import { checkAnswer } from "../../bench/load-answer.ts";
 import { CreatePredictionResponseSchema, PredictionStatus } from "../../gen/auspex/v1/prediction_pb.ts";
 
-function trailers(text: string): Uint8Array {
+function end(flags: number, text: string): Uint8Array {
   const bytes = envelope(Buffer.from(text));
-  bytes[0] = 0x80;
+  bytes[0] = flags;
   return bytes;
 }
+
+const trailers = (text: string): Uint8Array => end(0x80, text);
 
 const answer = (status: PredictionStatus): Uint8Array =>
   toBinary(
@@ -24,12 +26,19 @@ test("the message before good trailers is what was sent", () => {
   expect(Uint8Array.from(unwrap(body))).toEqual(message);
 });
 
+test("and so is the one before the good end of a stream over Connect", () => {
+  const message = envelope(Uint8Array.of(1));
+  expect(Uint8Array.from(unwrap(Buffer.concat([message, end(2, "{}")])))).toEqual(Uint8Array.of(1));
+  const error = end(2, '{"error":{"code":"not_found"}}');
+  expect(() => unwrap(Buffer.concat([message, error]))).toThrow("not_found");
+});
+
 test("bad trailers, and none, are errors", () => {
   const message = envelope(Uint8Array.of(1));
   expect(() => unwrap(Buffer.concat([message, trailers("grpc-status: 8\r\n")]))).toThrow("grpc-status: 8");
   expect(() => unwrap(trailers("grpc-status: 0\r\n"))).toThrow("failed");
-  expect(() => unwrap(message)).toThrow("without trailers");
-  expect(() => unwrap(new Uint8Array())).toThrow("without trailers");
+  expect(() => unwrap(message)).toThrow("without an end");
+  expect(() => unwrap(new Uint8Array())).toThrow("without an end");
 });
 
 test("a prediction in any wrapping must have succeeded, or be on its way where nobody waits", () => {
@@ -41,7 +50,7 @@ test("a prediction in any wrapping must have succeeded, or be on its way where n
   expect(() => checkAnswer("succeeded prediction", pending)).toThrow("did not succeed");
   expect(() => checkAnswer("accepted prediction", failed)).toThrow("did not succeed");
   const web = Buffer.concat([envelope(failed), trailers("grpc-status:0\r\n")]);
-  expect(() => checkAnswer("succeeded prediction in gRPC-Web", web)).toThrow("did not succeed");
+  expect(() => checkAnswer("succeeded prediction in an envelope", web)).toThrow("did not succeed");
   const json = Buffer.from('{"prediction":{"status":"PREDICTION_STATUS_SUCCEEDED"}}');
   expect(checkAnswer("succeeded prediction in JSON", json)).toBe(true);
   expect(() => checkAnswer("succeeded prediction in JSON", Buffer.from("{}"))).toThrow("did not succeed");

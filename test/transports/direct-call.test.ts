@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { until } from "../harness.ts";
+import { GET } from "./direct-scene.ts";
 import { startListeners } from "./listeners.ts";
 import { memoryServices } from "./memory-services.ts";
-import { GET } from "./unary-scene.ts";
 
 const DEADLINE_MS = 1_000_000_000;
 
