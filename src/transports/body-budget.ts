@@ -1,5 +1,5 @@
 /** The bodies of a dialect's requests, counted towards the budget before they are read. */
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { ByteBudget, ByteShare } from "./byte-budget.ts";
 
@@ -26,9 +26,21 @@ export function countBodies(scope: FastifyInstance, budget: ByteBudget): void {
     }
     try {
       share.take(Number(declared));
-      done(null, payload);
     } catch (refusal) {
       done(refusal as Error);
+      return;
+    }
+    done(null, payload);
+    // Behind the reader, which has begun by now.
+    if (payload.listenerCount("data") > 0) payload.on("data", countPiece);
+
+    function countPiece(chunk: Buffer): void {
+      try {
+        share.takePiece(chunk.length);
+      } catch (refusal) {
+        throwAway(payload);
+        reply.send(refusal);
+      }
     }
 
     function refuse(this: Transform, refusal: Error): void {
@@ -43,12 +55,19 @@ export function countBodies(scope: FastifyInstance, budget: ByteBudget): void {
   });
 }
 
+/** What its reader has of it is let go of, and the rest is not kept; where it ends is looked for all the same. */
+function throwAway(payload: Readable): void {
+  for (const event of ["data", "end", "error"]) payload.removeAllListeners(event);
+  payload.on("error", () => {}).resume();
+}
+
 /** Passes bytes on while there is room for them; after the refusal it neither ends nor fails. */
 function counting(share: ByteShare, refuse: (this: Transform, refusal: Error) => void): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       try {
         share.take(chunk.length);
+        share.takePiece(chunk.length);
       } catch (refusal) {
         refuse.call(this, refusal as Error);
         return;

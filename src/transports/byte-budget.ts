@@ -9,6 +9,11 @@ import { AuspexError } from "../domain/error.ts";
 export const SMALL_BODY_BYTES = 64 * 1024;
 /** One part in so many is kept for small bodies, so that large ones, sent slowly, never shut out the small calls. */
 const KEPT_PART = 8;
+/**
+ * What a piece of a body costs at least, however short it is: it is an object of Node's, some 200 bytes beside its own. In
+ * pieces of one byte, which any caller may send, a body holds 200 times what it is long.
+ */
+export const PIECE_BYTES = 256;
 /** A body takes a second or so to be answered; its caller can come back then. */
 const RETRY_AFTER_MS = 1_000;
 
@@ -26,6 +31,12 @@ export interface ByteShare {
    * @throws AuspexError `resource_exhausted` when the budget does not have them
    */
   take(bytes: number): void;
+  /**
+   * Takes what a piece that has come costs beside its bytes; those are taken by themselves.
+   *
+   * @throws AuspexError as `take`
+   */
+  takePiece(bytes: number): void;
   /** Gives everything back; once is enough. */
   close(): void;
 }
@@ -41,19 +52,23 @@ export function createByteBudget(maxBytes: number): ByteBudget {
     open() {
       let held = 0;
       let closed = false;
+      const take = (bytes: number): void => {
+        if (closed) return;
+        const max = held + bytes <= SMALL_BODY_BYTES ? maxBytes : maxForLarge;
+        if (taken + bytes > max) {
+          throw new AuspexError(
+            "resource_exhausted",
+            `the server holds ${taken} bytes of requests already and has no room for ${bytes} more`,
+            { retryAfterMs: RETRY_AFTER_MS },
+          );
+        }
+        taken += bytes;
+        held += bytes;
+      };
       return {
-        take(bytes) {
-          if (closed) return;
-          const max = held + bytes <= SMALL_BODY_BYTES ? maxBytes : maxForLarge;
-          if (taken + bytes > max) {
-            throw new AuspexError(
-              "resource_exhausted",
-              `the server holds ${taken} bytes of requests already and has no room for ${bytes} more`,
-              { retryAfterMs: RETRY_AFTER_MS },
-            );
-          }
-          taken += bytes;
-          held += bytes;
+        take,
+        takePiece(bytes) {
+          if (bytes < PIECE_BYTES) take(PIECE_BYTES - bytes);
         },
         close() {
           closed = true;

@@ -113,6 +113,7 @@ async function* within(
     size += chunk.length;
     if (size > max) throw tooLarge(size, limits.maxBytes);
     if (length === undefined) limits.share.take(chunk.length);
+    limits.share.takePiece(chunk.length);
     yield chunk;
   }
 }

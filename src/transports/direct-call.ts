@@ -147,7 +147,7 @@ export async function accept({
   // Before the body is read: who may not call does not get to send megabytes.
   const principal = await callerOf(services, method, bearerToken(headers.authorization));
   const maxBytes = mostBytes(method, principal, config);
-  const body = await readBody(request.raw, form, maxBytes, share);
+  const body = await readBody(request.raw, form, maxBytes, share, deadline);
   const message = decode(method.input, form.wire, form.wire.unwrap(body, maxBytes), config.MAX_JSON_VALUES);
   signal.throwIfAborted();
   const context = {
@@ -160,7 +160,7 @@ export async function accept({
   return { message, context };
 }
 
-/** What the caller is told; from here on nothing of its message is held. */
+/** What the caller is told. Its message is not counted any more: nothing holds it but an operation that is told to stop. */
 export function errorOf(thrown: unknown, { binding, abort, share, deps }: DirectCall): ConnectError {
   share.close();
   if (thrown instanceof MalformedBody) return thrown.answer;
@@ -192,12 +192,13 @@ function deadlineOf({ timeoutMs }: CallForm<RequestWire>, abort: AbortController
   return { at: Date.now() + timeoutMs, passed: promise, stop: () => clearTimeout(timer) };
 }
 
-/** @throws AuspexError past a limit, or when the caller goes */
+/** @throws AuspexError past a limit, when the caller goes, or when its deadline passes */
 function readBody(
   raw: IncomingMessage,
   { wire, length }: CallForm<RequestWire>,
   maxBytes: number,
   share: ByteShare,
+  deadline: Deadline | undefined,
 ): Promise<Buffer> {
   const max = maxBytes + wire.headBytes;
   // The caller went while it was found out who it is, and nobody would tell of that any more.
@@ -218,6 +219,7 @@ function readBody(
       try {
         if (size > max) throw tooLarge(size, maxBytes);
         if (length === undefined) share.take(chunk.length);
+        share.takePiece(chunk.length);
         chunks.push(chunk);
         if (!isHeadKnown && size >= wire.headBytes) {
           isHeadKnown = true;
@@ -225,18 +227,19 @@ function readBody(
         }
       } catch (thrown) {
         // The listeners would keep what has come until the caller closes.
-        leave();
-        reject(thrown);
+        give(thrown);
       }
     };
     const end = (): void => {
       leave();
       resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size));
     };
-    const gone = (): void => {
+    const give = (reason: unknown): void => {
       leave();
-      reject(CALLER_GONE);
+      reject(reason);
     };
+    const gone = (): void => give(CALLER_GONE);
+    deadline?.passed.catch(give);
     raw.on("data", take).on("end", end).on("error", gone).on("close", gone);
   });
 }

@@ -160,6 +160,12 @@ function countMessages(
     arrival.refuse(AuspexError.from(thrown));
   };
   stream.on("data", (chunk: Buffer) => {
+    if (!arrival.isTaken) return;
+    try {
+      share.takePiece(chunk.length);
+    } catch (thrown) {
+      refuse(thrown);
+    }
     for (let at = 0; at < chunk.length && arrival.isTaken; ) {
       try {
         if (bodyBytes > 0) {

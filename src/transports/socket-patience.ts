@@ -32,8 +32,24 @@ export function guardSockets(server: Server, { ANSWER_TIMEOUT, MAX_CONNECTIONS, 
       }
     }
   };
+  spareTakers(server, sockets);
   const timer = setInterval(check, Math.min(CHECK_MS, ANSWER_TIMEOUT / 2));
   timer.unref();
   server.on("close", () => clearInterval(timer));
   return server;
+}
+
+/**
+ * Node takes a connection for idle once it has been given the whole of an answer. One whose caller has yet to take it is spared
+ * here: when the server stops, long answers would be cut else.
+ */
+function spareTakers(server: Server, sockets: ReadonlyMap<Socket, unknown>): void {
+  const closeIdle = server.closeIdleConnections;
+  server.closeIdleConnections = () => {
+    const takers = [...sockets.keys()].filter(({ writableLength }) => writableLength > 0);
+    // Node does not say which it closes; for as long as it looks for them, these cannot be.
+    for (const socket of takers) socket.destroy = () => socket;
+    closeIdle.call(server);
+    for (const socket of takers) Reflect.deleteProperty(socket, "destroy");
+  };
 }

@@ -53,7 +53,7 @@ export function streamServer(binding: StreamBinding, deps: DirectDeps): ServeStr
   };
 }
 
-/** Resolves with how it ended. */
+/** Resolves with how it ended: by itself, or as soon as the operation has seen that its caller is gone or its time is over. */
 async function answer(
   { run }: StreamBinding,
   call: DirectCall,
@@ -80,8 +80,11 @@ async function answer(
 function createEncoder({ method }: StreamBinding) {
   const known = new WeakMap<Answer, Uint8Array>();
   return (answer: Answer, wire: EnvelopeWire): Uint8Array => {
-    const bytes = known.get(answer) ?? encode(method.output, wire, answer);
-    known.set(answer, bytes);
+    let bytes = known.get(answer);
+    if (bytes === undefined) {
+      bytes = encode(method.output, wire, answer);
+      known.set(answer, bytes);
+    }
     return bytes;
   };
 }

@@ -1,7 +1,7 @@
 /** The budget of I10, at its edges. */
 import { expect, test } from "vitest";
 import { AuspexError } from "../../src/domain/error.ts";
-import { createByteBudget, SMALL_BODY_BYTES } from "../../src/transports/byte-budget.ts";
+import { createByteBudget, PIECE_BYTES, SMALL_BODY_BYTES } from "../../src/transports/byte-budget.ts";
 
 const MAX = 16 * SMALL_BODY_BYTES;
 const FOR_LARGE = 14 * SMALL_BODY_BYTES;
@@ -34,6 +34,24 @@ test("the rest is for small ones, up to the last byte", () => {
   budget.open().take(SMALL_BODY_BYTES);
   expect(budget.taken).toBe(MAX);
   expect(refusalOf(() => budget.open().take(1)).code).toBe("resource_exhausted");
+});
+
+test("a short piece is counted as what it costs, a longer one as it is", () => {
+  const budget = createByteBudget(MAX);
+  const share = budget.open();
+  for (const [bytes, taken] of [
+    [1, PIECE_BYTES],
+    [PIECE_BYTES - 1, PIECE_BYTES],
+    [PIECE_BYTES, PIECE_BYTES],
+    [PIECE_BYTES + 1, PIECE_BYTES + 1],
+  ] as const) {
+    const before = budget.taken;
+    share.take(bytes);
+    share.takePiece(bytes);
+    expect(budget.taken - before).toBe(taken);
+  }
+  share.close();
+  expect(budget.taken).toBe(0);
 });
 
 test("what is given back can be taken again, once", () => {

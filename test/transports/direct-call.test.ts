@@ -1,9 +1,9 @@
-/** What a unary call that is served directly leaves behind, in either protocol. */
+/** Calls that are served directly, in either protocol, and end before they are whole. */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { until } from "../harness.ts";
-import { GET } from "./direct-scene.ts";
+import { GET, WATCH } from "./direct-scene.ts";
 import { startListeners } from "./listeners.ts";
 import { memoryServices } from "./memory-services.ts";
 
@@ -42,3 +42,25 @@ it.each([
   expect(timer).toBeDefined();
   await until(() => ended.mock.calls.some(([cleared]) => cleared === timer));
 });
+
+it.each([
+  ["Connect", GET, "application/proto", "Connect-Timeout-Ms: 200", /"deadline_exceeded"/],
+  ["gRPC-Web", GET, "application/grpc-web+proto", "Grpc-Timeout: 200m", /grpc-status: 4/],
+  ["Connect, a stream", WATCH, "application/connect+proto", "Connect-Timeout-Ms: 200", /"deadline_exceeded"/],
+  ["gRPC-Web, a stream", WATCH, "application/grpc-web+proto", "Grpc-Timeout: 200m", /grpc-status: 4/],
+])(
+  "%s: a deadline that passes before the body is there is told",
+  async (_name, path, type, deadline, told) => {
+    const listeners = await startListeners(memoryServices());
+    onTestFinished(() => listeners[Symbol.asyncDispose]());
+    const socket = connect(listeners.http.port, "127.0.0.1");
+    onTestFinished(() => void socket.destroy());
+    const head = `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\n${deadline}`;
+    socket.write(`${head}\r\nContent-Length: 100\r\n\r\n`);
+    let answer = "";
+    socket.on("data", (data) => {
+      answer += data.toString("latin1");
+    });
+    await until(() => told.test(answer));
+  },
+);

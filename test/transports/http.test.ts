@@ -441,6 +441,34 @@ describe("drain", () => {
     await own[Symbol.asyncDispose]();
   });
 
+  it.each([
+    ["Connect", `POST ${GET} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2`, "{}"],
+    [
+      "gRPC-Web",
+      `POST ${GET} HTTP/1.1\r\nContent-Type: application/grpc-web+json\r\nContent-Length: 7`,
+      "\0\0\0\0\x02{}",
+    ],
+    ["Fastify", "GET /metrics HTTP/1.1", ""],
+  ])("lets a caller take the whole of a long answer: %s", async (_door, head, body) => {
+    const long = "x".repeat(8 * 1024 * 1024);
+    const own = await startListeners({
+      ...memoryServices({ getPrediction: async () => ({ prediction: { model: long } }) }),
+      metrics: async () => ({ text: long, contentType: "text/plain" }),
+    });
+    const socket = connect(own.http.port, "127.0.0.1");
+    socket.write(`${head}\r\nHost: localhost\r\n\r\n${body}`);
+    // What has come of it shows that all of it has been given to Node; the rest waits for its reader.
+    await once(socket, "readable");
+    const drained = own.http.drain(30_000);
+    // The server looks for idle connections at once, and from then on fifty times a second.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    let size = 0;
+    for await (const chunk of socket) size += (chunk as Buffer).length;
+    expect(size).toBeGreaterThan(long.length);
+    await drained;
+    await own[Symbol.asyncDispose]();
+  });
+
   it("cuts what is not done within the grace", async () => {
     let waiting = false;
     const own = await startListeners(

@@ -6,7 +6,9 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { Client, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CreatePredictionRequestSchema } from "../../gen/auspex/v1/prediction_pb.ts";
-import { type Listeners, startListeners } from "./listeners.ts";
+import { PIECE_BYTES } from "../../src/transports/byte-budget.ts";
+import { FLAG, FRAME, frame, grpcHeaders, openHttp2 } from "../http2-frames.ts";
+import { type Listeners, startListeners, until } from "./listeners.ts";
 import { BAD_KEY, memoryServices } from "./memory-services.ts";
 
 const CREATE = "/auspex.v1.PredictionService/CreatePrediction";
@@ -255,3 +257,59 @@ async function watchMemory(work: () => Promise<void>): Promise<{ growth: number;
   tookMs.sort((a, b) => a - b);
   return { growth: peak - before, medianMs: tookMs[tookMs.length >> 1] ?? Number.POSITIVE_INFINITY };
 }
+
+/** That many bytes, in pieces of one or of so many that they are as long as what they cost. */
+const CRUMBS = 60_000;
+const PIECES = { crumbs: 1, "pieces that are not": PIECE_BYTES } as const;
+
+describe("F20 a body in crumbs is refused when what they hold is more than there is room for", () => {
+  let narrow: Listeners;
+  beforeAll(async () => {
+    narrow = await startListeners(memoryServices(), {
+      settings: { MAX_BODY_BYTES: String(LIMIT), MAX_BYTES_IN_FLIGHT: String(4 * LIMIT) },
+    });
+  });
+  afterAll(() => narrow[Symbol.asyncDispose]());
+
+  describe.each(Object.entries(PIECES))("%s", (name, bytes) => {
+    const isRefused = name === "crumbs";
+    const count = CRUMBS / PIECES[name as keyof typeof PIECES];
+
+    it.each([
+      ["Connect", "Content-Type: application/proto"],
+      ["Connect, packed", "Content-Type: application/proto\r\nContent-Encoding: gzip"],
+      ["gRPC-Web", "Content-Type: application/grpc-web+proto"],
+    ])("%s", async (_door, headers) => {
+      const socket = connect(narrow.http.port, "127.0.0.1");
+      socket.on("error", () => {});
+      let answer = "";
+      socket.on("data", (data) => {
+        answer += data.toString("latin1");
+      });
+      socket.write(
+        `POST ${CREATE} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      );
+      const piece = `${bytes.toString(16)}\r\n${"\0".repeat(bytes)}\r\n`;
+      await new Promise((resolve) => socket.write(piece.repeat(count), resolve));
+      // Whoever is let through is asked for more, and so is silent until the end comes.
+      if (isRefused) await until(() => /resource_exhausted|grpc-status: 8/.test(answer));
+      else expect(answer).toBe("");
+      socket.destroy();
+    });
+
+    it("gRPC", async () => {
+      const client = await openHttp2(narrow.grpc.port);
+      await client.send(frame(FRAME.headers, FLAG.endHeaders, 1, grpcHeaders(CREATE)));
+      const head = Buffer.alloc(5);
+      head.writeUInt32BE(CRUMBS + 1, 1);
+      await client.send(frame(FRAME.data, 0, 1, head));
+      const piece = frame(FRAME.data, 0, 1, Buffer.alloc(bytes));
+      const some = Buffer.concat(Array.from({ length: 100 }, () => piece));
+      for (let sent = 0; sent < count; sent += 100) await client.send(some);
+      const answered = () => client.frames.some(({ type, stream }) => type === FRAME.headers && stream === 1);
+      if (isRefused) await until(answered);
+      else expect(answered()).toBe(false);
+      client.socket.destroy();
+    });
+  });
+});
