@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
@@ -9,6 +10,10 @@ class FaultsFirst extends BaseSequencer {
     return [...sorted.filter(isFault), ...sorted.filter((file) => !isFault(file))];
   }
 }
+
+// Test processes and all that they start load the same sources hundreds of times: compiled ones are kept, as `src/main.ts`
+// keeps them for servers. A third of the time of tests that open a store is saved by that.
+process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".cache", "vitest");
 
 export default defineConfig({
   test: {
