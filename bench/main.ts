@@ -7,7 +7,7 @@ import { parseArgs, promisify } from "node:util";
 import { PEERS, type Peer } from "./peers/peers.ts";
 import { cellsText, peersText } from "./peers/report.ts";
 import { isMet, resultText } from "./report.ts";
-import { type Reported, resultsPage } from "./results-page.ts";
+import { lengthText, type Reported, resultsPage } from "./results-page.ts";
 import { startGenerator } from "./rounds.ts";
 import type { BenchContext, Row } from "./row.ts";
 import { asyncCreate } from "./rows/async-create.ts";
@@ -176,8 +176,13 @@ interface Done extends Reported {
 
 type Context = Omit<BenchContext, "generator">;
 
+function secondsSince(beganMs: number): number {
+  return (performance.now() - beganMs) / 1000;
+}
+
 /** Prints each peer's figures as they come, and all together at the end. They are compared, and have no goals. */
 async function reportPeers(peers: readonly Peer[], context: Context): Promise<Done> {
+  const began = performance.now();
   await using generator = startGenerator();
   const show = (text: string): void => {
     context.progress("");
@@ -187,22 +192,25 @@ async function reportPeers(peers: readonly Peer[], context: Context): Promise<Do
   const text = peersText(result);
   show(`\nAll together\n${text}`);
   const title = "Other servers with the same models beside this one; below 1 they are ahead";
-  return { row: "peers", title, text, result, goals: [], failed: false };
+  return { row: "peers", title, text, seconds: secondsSince(began), result, goals: [], failed: false };
 }
 
 /** Runs one row and prints it. A row that breaks is told and does not keep the others from running. */
 async function report(row: Row, context: Context): Promise<Done> {
+  const began = performance.now();
   await using generator = startGenerator();
   console.log(`\n${row.name}: ${row.title}`);
   try {
     const result = await row.run({ ...context, generator });
     context.progress("");
     const text = resultText(result);
-    console.log(text);
+    const seconds = secondsSince(began);
+    console.log(`${text}\n\ntook ${lengthText(seconds)}`);
     return {
       row: row.name,
       title: row.title,
       text,
+      seconds,
       result,
       goals: result.goals,
       failed: !result.goals.every(isMet),
@@ -211,7 +219,15 @@ async function report(row: Row, context: Context): Promise<Done> {
     context.progress("");
     console.error(error);
     const text = `broke: ${error instanceof Error ? error.message : String(error)}`;
-    return { row: row.name, title: row.title, text, result: undefined, goals: [], failed: true };
+    return {
+      row: row.name,
+      title: row.title,
+      text,
+      seconds: secondsSince(began),
+      result: undefined,
+      goals: [],
+      failed: true,
+    };
   }
 }
 
@@ -243,7 +259,11 @@ async function main(): Promise<void> {
   const done: Done[] = [];
   if (peers) done.push(await reportPeers(peers, { ...options, progress }));
   for (const row of rows) done.push(await report(row, { ...options, progress }));
-  const rowsData = done.map(({ row, text, result }) => ({ row, ...(result ?? { broke: text }) }));
+  const rowsData = done.map(({ row, text, seconds, result }) => ({
+    row,
+    seconds,
+    ...(result ?? { broke: text }),
+  }));
   const asJson = `${JSON.stringify({ ...occasion, rows: rowsData }, null, 2)}\n`;
   if (json !== undefined) await writeFile(json, asJson);
   const broken = done.filter(({ result }) => result === undefined).map(({ row }) => row);

@@ -7,6 +7,8 @@ export interface Reported {
   readonly title: string;
   /** As it was printed. */
   readonly text: string;
+  /** From its start to its figures, installing and warming up included. */
+  readonly seconds: number;
   readonly goals: readonly Goal[];
 }
 
@@ -33,20 +35,31 @@ function goalRow(row: string, goal: Goal): string {
   return `| \`${row}\` | ${cell(goal.what)} | ${value} | ${bound} | ${isMet(goal) ? "met" : "**NOT MET**"} |`;
 }
 
+/** `842` → `14 min 2 s` */
+export function lengthText(seconds: number): string {
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
 export function resultsPage(
   { title, data, command }: Page,
   { date, commit, machine }: Occasion,
   rows: readonly Reported[],
 ): string {
+  const took = lengthText(rows.reduce((sum, { seconds }) => sum + seconds, 0));
   const goals = rows.flatMap(({ row, goals: own }) => own.map((goal) => goalRow(row, goal)));
   return [
     `# ${title}`,
     `Written by \`${command}\` when it has run all; not to be edited. \`${data}\` has the same figures.`,
-    `${date}, commit ${commit}, on ${Object.values(machine).join(", ")}.`,
+    `${date}, commit ${commit}, on ${Object.values(machine).join(", ")}. It took ${took}.`,
     ...(goals.length === 0
       ? []
       : ["## Goals", ["| row | figure | value | goal | |", "|---|---|---|---|---|", ...goals].join("\n")]),
-    ...rows.flatMap(({ row, title, text }) => [`## ${row}`, title, `\`\`\`text\n${text}\n\`\`\``]),
+    ...rows.flatMap(({ row, title, text, seconds }) => [
+      `## ${row}`,
+      `${title}; took ${lengthText(seconds)}`,
+      `\`\`\`text\n${text}\n\`\`\``,
+    ]),
     "",
   ]
     .join("\n\n")

@@ -45,15 +45,15 @@ test("figures stand in columns, names from the left", () => {
 test("the page has the occasion, every goal and every row as it was printed", () => {
   const occasion = { date: "2026-11-28", commit: "0123456789ab", machine: { cpu: "2 × Some", node: "v24" } };
   const rows = [
-    { row: "watchers", title: "who watches", text: "  figures\n  more", goals: [LATENCY] },
-    { row: "echo", title: "who answers", text: "  others", goals: [RATE] },
+    { row: "watchers", title: "who watches", text: "  figures\n  more", seconds: 59.4, goals: [LATENCY] },
+    { row: "echo", title: "who answers", text: "  others", seconds: 62.2, goals: [RATE] },
   ];
   const page = { title: "What the bench printed", data: "results.json", command: "npm run bench" };
   expect(resultsPage(page, occasion, rows)).toBe(`# What the bench printed
 
 Written by \`npm run bench\` when it has run all; not to be edited. \`results.json\` has the same figures.
 
-2026-11-28, commit 0123456789ab, on 2 × Some, v24.
+2026-11-28, commit 0123456789ab, on 2 × Some, v24. It took 2 min 2 s.
 
 ## Goals
 
@@ -64,7 +64,7 @@ Written by \`npm run bench\` when it has run all; not to be edited. \`results.js
 
 ## watchers
 
-who watches
+who watches; took 59 s
 
 \`\`\`text
   figures
@@ -73,7 +73,7 @@ who watches
 
 ## echo
 
-who answers
+who answers; took 1 min 2 s
 
 \`\`\`text
   others
