@@ -30,6 +30,7 @@ import { createModelDirectory } from "./model-directory.ts";
 import { createPredictionOperations } from "./prediction.ts";
 import { createCancel } from "./prediction-cancel.ts";
 import { createPredictionCreation } from "./prediction-creation.ts";
+import { createTargetResolver } from "./prediction-target.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { startRetention } from "./retention.ts";
 import { createRunner } from "./runner.ts";
@@ -181,8 +182,7 @@ export function createServices({
   });
   const creation = createPredictionCreation({
     ...common,
-    directory,
-    access,
+    resolveTarget: createTargetResolver({ directory, access, intake, chatflows: store.chatflows }),
     intake,
     inFlight,
     runner,

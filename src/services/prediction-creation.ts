@@ -8,7 +8,7 @@ import { AuspexError, invalidArgument } from "../domain/error.ts";
 import { FleetingSet } from "../domain/fleeting.ts";
 import type { ImageId, PredictionId } from "../domain/id.ts";
 import type { Image } from "../domain/image.ts";
-import { type ModelRef, type ModelVersion, parseModelRef } from "../domain/model.ts";
+import { parseModelRef } from "../domain/model.ts";
 import { EMPTY_PAYLOAD, type Payload } from "../domain/payload.ts";
 import { isTerminal, type Prediction, type WebhookTarget } from "../domain/prediction.ts";
 import { CHATFLOW_OWNER } from "../domain/principal.ts";
@@ -16,11 +16,10 @@ import type { NewDelivery } from "../domain/webhook.ts";
 import type { Admission } from "./admission.ts";
 import { anySignal } from "./any-signal.ts";
 import type { CallContext } from "./call.ts";
-import type { ChatflowAccess } from "./chatflow-access.ts";
 import { durationMs } from "./check.ts";
 import type { AnswerIntake } from "./flow/answer-intake.ts";
 import type { AnswersInFlight } from "./flow/answers-in-flight.ts";
-import { type Asked, askedOfInput } from "./flow/asked.ts";
+import type { Asked } from "./flow/asked.ts";
 import type { Hints } from "./hints.ts";
 import {
   type AcceptedInput,
@@ -32,10 +31,10 @@ import {
   resolveInput,
 } from "./input.ts";
 import { webhookFormatName } from "./message.ts";
-import type { ModelDirectory } from "./model-directory.ts";
 import { failure } from "./outcome.ts";
 import { readPrediction } from "./prediction-cancel.ts";
 import { blankPrediction } from "./prediction-draft.ts";
+import { flowRef, type ResolveTarget, type Target, versionOf } from "./prediction-target.ts";
 import { queueFull } from "./queue-full.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import type { Runner } from "./runner.ts";
@@ -44,8 +43,7 @@ import { type Limits, validate } from "./validation.ts";
 
 export interface CreationOptions {
   readonly input: InputContext;
-  readonly directory: ModelDirectory;
-  readonly access: ChatflowAccess;
+  readonly resolveTarget: ResolveTarget;
   readonly intake: AnswerIntake;
   readonly inFlight: AnswersInFlight;
   readonly runner: Runner;
@@ -85,68 +83,14 @@ export interface PredictionCreation {
   waitFor(prediction: Prediction, waitMs: number, call: CallContext): Promise<Prediction>;
 }
 
-/** What a prediction is to be of, or why that cannot be said where it is to be seen in the prediction. */
-type Target =
-  | { readonly kind: "model"; readonly version: ModelVersion }
-  | { readonly kind: "flow"; readonly flow: Chatflow; readonly asked: Asked }
-  | { readonly kind: "unresolved"; readonly error: AuspexError };
-
 export function createPredictionCreation(options: CreationOptions): PredictionCreation {
-  const { input, directory, access, intake, inFlight, runner, hints, limits, now, deliveriesFor } = options;
+  const { input, intake, inFlight, runner, hints, limits, now, deliveriesFor } = options;
   const { store, egress } = input;
   /** What ends the waits of unwritten ones. A listener of the signal, once gone, would still hold the next one. */
   const waits = new FleetingSet<() => void>();
   options.ending.addEventListener("abort", () => {
     for (const stop of waits.values()) stop();
   });
-
-  async function resolve(
-    request: CreatePredictionRequest,
-    ref: ModelRef | undefined,
-    call: CallContext,
-  ): Promise<Target> {
-    try {
-      if (ref?.owner === CHATFLOW_OWNER) return await resolveFlow(request, ref, call);
-      return { kind: "model", version: await directory.resolve(call.principal, request.model) };
-    } catch (error) {
-      if (request.deferResolution && error instanceof AuspexError && error.code !== "invalid_argument")
-        return { kind: "unresolved", error };
-      throw error;
-    }
-  }
-
-  /** The creator's flow, at the version that is asked for, and the question in the input. */
-  async function resolveFlow(
-    request: CreatePredictionRequest,
-    { name, version }: ModelRef,
-    call: CallContext,
-  ): Promise<Target> {
-    const latest = await access.owned(name, call);
-    const definition =
-      version === undefined ? latest.definition : await store.chatflows.definition(latest.id, version);
-    if (!definition) throw new AuspexError("not_found", `chatflow ${name} has no version ${version}`);
-    const flow = { ...latest, definition, version: version ?? latest.version };
-    const asked = intake.accept(
-      flow,
-      (field) => `input.${field}`,
-      (complain) => {
-        for (const [field, given] of Object.entries({ files: request.files, tensors: request.tensors })) {
-          if (Object.keys(given).length > 0)
-            complain(field, "unsupported", "are not for chatflows; files go into input.uploads");
-        }
-        return askedOfInput(request.input ?? {}, complain);
-      },
-    );
-    return { kind: "flow", flow, asked };
-  }
-
-  function refuseOtherTask({ tasks }: CreatePredictionRequest, target: Target): void {
-    if (tasks.length === 0 || target.kind === "unresolved") return;
-    const task = target.kind === "flow" ? "chatflow" : (target.version.manifest?.task ?? "");
-    if (tasks.includes(task)) return;
-    const description = `must include ${task}, which is the model's task`;
-    throw invalidArgument({ field: "tasks", reason: "task", description });
-  }
 
   function webhookTarget(request: CreatePredictionRequest): WebhookTarget | null {
     const { webhook } = request;
@@ -295,11 +239,9 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
       const existing = await store.predictions.getByRequestId(call.principal.name, request.requestId);
       if (existing) return waitFor(repeated(existing, requestHash(request)), waitMs, call);
     }
-    const ref = parseModelRef(request.model);
-    const isFlow = ref?.owner === CHATFLOW_OWNER;
-    const accepted = isFlow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
-    const target = await resolve(request, ref, call);
-    refuseOtherTask(request, target);
+    const flow = flowRef(request.model);
+    const accepted = flow ? undefined : acceptInput(request, () => options.mintId() as ImageId);
+    const target = await options.resolveTarget(request, flow, call);
     // Without anybody who waits, or with somebody who may ask for it again or be told of its steps, the row
     // comes first.
     const plain = waitMs > 0 && request.requestId === "" && !request.webhook;
@@ -390,9 +332,4 @@ export function createPredictionCreation(options: CreationOptions): PredictionCr
   }
 
   return { create, createAnswer, waitFor };
-}
-
-function versionOf(target: Target): number {
-  if (target.kind === "model") return target.version.version;
-  return target.kind === "flow" ? target.flow.version : 0;
 }
