@@ -11,13 +11,20 @@ import { OPERATIONS } from "./operations.ts";
 import type { SqliteConnection } from "./sqlite.ts";
 import { type Call, failureOf, type Outcome } from "./thread-protocol.ts";
 
-/** Answers how each call ended, in order, once the transaction is on disk or is known not to be. Never rejects. */
+/**
+ * Answers how each call ended, in order, once the transaction is on disk or is known not to be. Never rejects.
+ *
+ * `arrived` is asked when all have run, and then again until it has none: those join the group, for which it is cheaper
+ * than to wait for a sync and then to need one of their own.
+ */
 export async function commitGroup(
   connection: SqliteConnection,
-  calls: readonly Call[],
+  first: readonly Call[],
+  arrived: () => readonly Call[] = () => [],
 ): Promise<readonly Outcome[]> {
+  const calls = [...first];
   try {
-    return await transact(connection, calls, runCall);
+    return await transact(connection, joinedBy(arrived, calls), runCall);
   } catch {
     // Which call it was, if it was one, shows when each runs apart.
   }
@@ -28,9 +35,19 @@ export async function commitGroup(
   }
 }
 
+/** The calls, which grow by what arrives. */
+function* joinedBy(arrived: () => readonly Call[], calls: Call[]): Generator<Call> {
+  let next = 0;
+  do {
+    yield* calls.slice(next);
+    next = calls.length;
+    calls.push(...arrived());
+  } while (next < calls.length);
+}
+
 type Run = (connection: SqliteConnection, call: Call) => Promise<Outcome>;
 
-async function transact(connection: SqliteConnection, calls: readonly Call[], run: Run): Promise<Outcome[]> {
+async function transact(connection: SqliteConnection, calls: Iterable<Call>, run: Run): Promise<Outcome[]> {
   const unfinished = connection.unfinished;
   try {
     connection.exec("begin immediate");

@@ -1,4 +1,4 @@
-/** The main thread's end of a database thread: calls go over once per turn of the event loop, answers come back in order. */
+/** The main thread's end of a database thread: calls go over in few messages, answers come back in order. */
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { AuspexError } from "../domain/error.ts";
@@ -18,6 +18,13 @@ interface Waiter {
  * it are never compiled again; no cost shows.
  */
 const WEBASSEMBLY_FLAGS = ["--no-wasm-code-gc", "--wasm-wrapper-tiering-budget=2147483647"] as const;
+
+/**
+ * Calls that go over before the turn of the event loop ends in which they were made. One message takes some 10 µs of this
+ * thread, and one more call in it a few; but a turn that takes many requests in lasts milliseconds, in which the
+ * database would wait. Of creations with 64 in flight there are 8 % more a second than without, and 4 % with half as many.
+ */
+const POSTED_AT = 32;
 
 export class DatabaseThread {
   /** As of the thread's last commit. */
@@ -78,8 +85,8 @@ export class DatabaseThread {
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve: (value) => resolve(value as R), reject });
       this.#unposted.push({ operation: operation.name, args });
-      // One message takes some 10 µs of this thread, and one more call in it a few.
       if (this.#unposted.length === 1) setImmediate(() => this.#post());
+      else if (this.#unposted.length === POSTED_AT) this.#post();
     });
   }
 

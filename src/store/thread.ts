@@ -46,8 +46,8 @@ async function work(): Promise<void> {
   if (running) return;
   running = true;
   while (queue.length > 0) {
-    const calls = queue.splice(0, GROUP_MAX[role]);
-    const outcomes = role === "write" ? await commitGroup(connection, calls) : await look(calls);
+    const take = groupTaker();
+    const outcomes = role === "write" ? await commitGroup(connection, take(), take) : await look(take());
     reply({ kind: "done", outcomes, unfinished: connection.unfinished });
     acceptWaiting();
   }
@@ -55,7 +55,18 @@ async function work(): Promise<void> {
   if (closing) close();
 }
 
-/** Takes what was posted during the commit without a turn of the event loop: it makes the next group. */
+/** What waits, as often as it is asked, until there are as many as a group may have. */
+function groupTaker(): () => readonly Call[] {
+  let room: number = GROUP_MAX[role];
+  return () => {
+    acceptWaiting();
+    const calls = queue.splice(0, room);
+    room -= calls.length;
+    return calls;
+  };
+}
+
+/** Takes what was posted meanwhile without a turn of the event loop. */
 function acceptWaiting(): void {
   for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
     accept(next.message as ToThread);

@@ -43,6 +43,28 @@ test("a group is one transaction, and each call gets its own end, in order", asy
   expect(connection.inTransaction).toBe(false);
 });
 
+test("what arrives while a group runs is of its transaction, and ends in order", async () => {
+  const connection = await migrated();
+  const taken = anImage();
+  const arriving = [[insertion({ image: taken }), insertion()], [insertion()], []];
+  const inTransaction: boolean[] = [];
+  const arrived = () => {
+    inTransaction.push(connection.inTransaction);
+    return arriving.shift() ?? [];
+  };
+  const outcomes = await commitGroup(connection, [insertion()], arrived);
+  expect(outcomes).toEqual(Array(4).fill({ ok: true, value: { kind: "inserted" } }));
+  expect(inTransaction).toEqual([true, true, true]);
+  expect(connection.unfinished).toBe(4);
+  expect(await countUnfinished(connection)).toBe(4);
+
+  // One of them that fails fails alone.
+  const later = [[insertion({ image: taken }), insertion()]];
+  const ends = await commitGroup(connection, [insertion()], () => later.shift() ?? []);
+  expect(ends.map(({ ok }) => ok)).toEqual([true, false, true]);
+  expect(await countUnfinished(connection)).toBe(6);
+});
+
 test("a call that fails half-way is undone whole, and its neighbours stay", async () => {
   const connection = await migrated();
   const taken = anImage();
