@@ -75,3 +75,9 @@ ${goalText(goal)}`,
     ),
   ].join("\n");
 }
+
+/** `842` → `14 min 2 s` */
+export function lengthText(seconds: number): string {
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}

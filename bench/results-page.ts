@@ -1,5 +1,5 @@
 /** The figures of a whole run as the page that the README refers to: what was printed, and what it was printed of. */
-import { isMet } from "./report.ts";
+import { isMet, lengthText } from "./report.ts";
 import type { Goal } from "./row.ts";
 
 export interface Reported {
@@ -33,12 +33,6 @@ function goalRow(row: string, goal: Goal): string {
   const bound = "atLeast" in goal ? `≥ ${goal.atLeast}` : `≤ ${goal.atMost}`;
   const value = goal.value.toFixed(Math.abs(goal.value) >= 100 ? 0 : 3);
   return `| \`${row}\` | ${cell(goal.what)} | ${value} | ${bound} | ${isMet(goal) ? "met" : "**NOT MET**"} |`;
-}
-
-/** `842` → `14 min 2 s` */
-export function lengthText(seconds: number): string {
-  const whole = Math.round(seconds);
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 export function resultsPage(

@@ -72,6 +72,8 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   };
   const env: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(process.env)) if (!name.startsWith("AUSPEX_")) env[name] = value;
+  // The test runner's own: a server keeps its compiled sources where it does for everybody.
+  delete env.NODE_COMPILE_CACHE;
   for (const [name, value] of Object.entries(settings)) env[`AUSPEX_${name}`] = value;
   const began = performance.now();
   const [command = "", ...args] = [

@@ -12,10 +12,16 @@ import type { SqliteConnection } from "./sqlite.ts";
 import { type Call, failureOf, type Outcome } from "./thread-protocol.ts";
 
 /**
+ * Milliseconds that a group has run after which nothing joins it any more: or large writes, one after the other, would
+ * keep the first one's caller waiting for as long as they come.
+ */
+const JOIN_MAX_MS = 10;
+
+/**
  * Answers how each call ended, in order, once the transaction is on disk or is known not to be. Never rejects.
  *
- * `arrived` is asked when all have run, and then again until it has none: those join the group, for which it is cheaper
- * than to wait for a sync and then to need one of their own.
+ * `arrived` is asked when all have run, and then again until it has none or `JOIN_MAX_MS` are over: those join the group,
+ * for which it is cheaper than to wait for a sync and then to need one of their own.
  */
 export async function commitGroup(
   connection: SqliteConnection,
@@ -24,7 +30,7 @@ export async function commitGroup(
 ): Promise<readonly Outcome[]> {
   const calls = [...first];
   try {
-    return await transact(connection, joinedBy(arrived, calls), runCall);
+    return await transact(connection, joining(calls, arrived), runCall);
   } catch {
     // Which call it was, if it was one, shows when each runs apart.
   }
@@ -35,13 +41,14 @@ export async function commitGroup(
   }
 }
 
-/** The calls, which grow by what arrives. */
-function* joinedBy(arrived: () => readonly Call[], calls: Call[]): Generator<Call> {
+/** The calls, and those that arrive, which it adds to them. */
+function* joining(calls: Call[], arrived: () => readonly Call[]): Generator<Call> {
+  const began = performance.now();
   let next = 0;
   do {
     yield* calls.slice(next);
     next = calls.length;
-    calls.push(...arrived());
+    if (performance.now() - began < JOIN_MAX_MS) calls.push(...arrived());
   } while (next < calls.length);
 }
 

@@ -31,7 +31,7 @@ function insertion({ bytes = 0, image = anImage() } = {}): Call {
     deliveries: [],
     images: [imageRow(image)],
     turn: undefined,
-    queueMax: 1000,
+    queueMax: 100_000,
   });
 }
 
@@ -63,6 +63,22 @@ test("what arrives while a group runs is of its transaction, and ends in order",
   const ends = await commitGroup(connection, [insertion()], () => later.shift() ?? []);
   expect(ends.map(({ ok }) => ok)).toEqual([true, false, true]);
   expect(await countUnfinished(connection)).toBe(6);
+});
+
+test("a group ends although calls go on arriving, and has all that had joined it", async () => {
+  const connection = await migrated();
+  let joined = 0;
+  const outcomes = await commitGroup(connection, [insertion()], () => {
+    joined++;
+    return [insertion()];
+  });
+  expect(joined).toBeGreaterThan(0);
+  expect(outcomes).toEqual(Array(1 + joined).fill({ ok: true, value: { kind: "inserted" } }));
+  expect(await countUnfinished(connection)).toBe(1 + joined);
+
+  // One that takes longer than that is joined by nothing.
+  const blob = insertion({ bytes: 30_000_000 });
+  expect(await commitGroup(connection, [blob], () => [insertion()])).toHaveLength(1);
 });
 
 test("a call that fails half-way is undone whole, and its neighbours stay", async () => {
