@@ -87,9 +87,11 @@ export function flowRef(model: string): ModelRef | undefined {
 
 function refuseOtherTask({ tasks }: CreatePredictionRequest, target: Target): void {
   if (tasks.length === 0 || target.kind === "unresolved") return;
-  const task = target.kind === "flow" ? "chatflow" : (target.version.manifest?.task ?? "");
-  if (tasks.includes(task)) return;
-  const description = `must include ${task}, which is the model's task`;
+  const task = target.kind === "model" ? target.version.manifest?.task : undefined;
+  if (task !== undefined && tasks.includes(task)) return;
+  const description = task
+    ? `must include ${task}, which is the model's task`
+    : "must be empty: tasks are of models, and a chatflow has none";
   throw invalidArgument({ field: "tasks", reason: "task", description });
 }
 

@@ -205,6 +205,7 @@ describe("an answer", () => {
       }),
     );
     expect(other.code).toBe(Code.InvalidArgument);
+    expect(other.rawMessage).toBe("tasks: must be empty: tasks are of models, and a chatflow has none");
   });
 
   test("asked for twice by one request id is one answer; another question under it is refused", async () => {
