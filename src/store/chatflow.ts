@@ -213,7 +213,7 @@ export function chatflowStore(database: Database): ChatflowStore {
     },
     list: async ({ principal, before = AFTER_ALL_IDS, limit }) =>
       (await database.scan(listChatflows, { principal, before, limit })).map(chatflowFrom),
-    fromFiles: async () => (await database.scan(listFlowsFromFiles, {})).map(chatflowFrom),
+    fromFiles: async () => (await database.read(listFlowsFromFiles, {})).map(chatflowFrom),
     update: async ({ id, name, definition, ifVersion, updatedAt }) => {
       const reply = await database.write(updateChatflow, {
         id,

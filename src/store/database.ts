@@ -36,7 +36,10 @@ export interface Database {
   readonly description: string;
   /** One transaction; resolves once it is on disk. */
   write<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
-  /** For lookups by key, which take microseconds. */
+  /**
+   * For lookups by key, which take microseconds; and for what a start takes up again, mostly nothing, while nobody is
+   * served yet.
+   */
   read<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** For reads that may take longer; they hold up neither the caller's thread nor a write. */
   scan<A, R>(operation: Operation<A, R>, args: A): Promise<R>;

@@ -200,7 +200,7 @@ export function importStore(database: Database): ImportStore {
       };
     },
     unended: async () =>
-      (await database.scan(unendedImports, {})).map((row) => importFrom(row, row.principal)),
+      (await database.read(unendedImports, {})).map((row) => importFrom(row, row.principal)),
     insert: ({ begun, examples, now }) =>
       database.write(insertImported, {
         id: begun.id,

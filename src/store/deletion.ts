@@ -123,7 +123,7 @@ export function deletionStore(database: Database): DeletionStore {
       const row = await database.read(getDeletion, { principal, id });
       return row && deletionFrom(row);
     },
-    unfinished: async () => (await database.scan(unfinishedDeletions, {})).map(deletionFrom),
+    unfinished: async () => (await database.read(unfinishedDeletions, {})).map(deletionFrom),
     record: async ({ id }, { state, progress, failure }) => {
       await database.write(recordDeletion, { id, state, progress, failure });
     },

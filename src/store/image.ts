@@ -75,7 +75,7 @@ export function imageStore(database: Database): ImageStore {
       return row && imageFrom(row);
     },
     settle: ({ id, state }) => database.write(settleImage, { id, ...stateColumns(state) }),
-    importing: async () => (await database.scan(listImporting, {})).map(imageFrom),
+    importing: async () => (await database.read(listImporting, {})).map(imageFrom),
   };
 }
 
