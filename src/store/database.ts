@@ -36,10 +36,7 @@ export interface Database {
   readonly description: string;
   /** One transaction; resolves once it is on disk. */
   write<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
-  /**
-   * For lookups by key, which take microseconds; and for what a start takes up again, mostly nothing, while nobody is
-   * served yet.
-   */
+  /** For lookups by key, which take microseconds, and for short lists that have an index of their own, mostly empty. */
   read<A, R>(operation: Operation<A, R>, args: A): Promise<R>;
   /** For reads that may take longer; they hold up neither the caller's thread nor a write. */
   scan<A, R>(operation: Operation<A, R>, args: A): Promise<R>;

@@ -179,7 +179,7 @@ export interface ImportStore {
 export interface DeletionStore {
   get(principal: string, id: string): Promise<Deletion | undefined>;
   /** Queued and running ones, oldest first. */
-  unfinished(): Promise<Deletion[]>;
+  unfinished(limit: number): Promise<Deletion[]>;
   /** How far one that is not finished has come. */
   record(deletion: Deletion, now: Pick<Deletion, "state" | "progress" | "failure">): Promise<void>;
   /** Examples that a deleted dataset still has. */

@@ -39,12 +39,12 @@ export const getDeletion = operation("deletion.get", (tx, args: { principal: str
 /** Said as deletion_unfinished says it, which covers nothing else. */
 const UNFINISHED = sql<boolean>`state in ('queued', 'running')`;
 
-const unfinished = statement<object>()(() =>
-  tables.selectFrom("deletion").selectAll().where(UNFINISHED).orderBy("id"),
+const unfinished = statement<{ limit: number }>()((place) =>
+  tables.selectFrom("deletion").selectAll().where(UNFINISHED).orderBy("id").limit(place("limit")),
 );
 
-export const unfinishedDeletions = operation("deletion.unfinished", (tx, _: object) =>
-  tx.all(unfinished, {}),
+export const unfinishedDeletions = operation("deletion.unfinished", (tx, args: { limit: number }) =>
+  tx.all(unfinished, args),
 );
 
 type Progress = Pick<DeletionRow, "id" | "state" | "progress" | "failure">;
@@ -123,7 +123,7 @@ export function deletionStore(database: Database): DeletionStore {
       const row = await database.read(getDeletion, { principal, id });
       return row && deletionFrom(row);
     },
-    unfinished: async () => (await database.read(unfinishedDeletions, {})).map(deletionFrom),
+    unfinished: async (limit) => (await database.read(unfinishedDeletions, { limit })).map(deletionFrom),
     record: async ({ id }, { state, progress, failure }) => {
       await database.write(recordDeletion, { id, state, progress, failure });
     },

@@ -64,12 +64,29 @@ test("what an earlier process left is carried out, and its progress only rises",
     },
   };
   worker({ ...store, deletions: recording }).wake();
-  await until(async () => (await store.deletions.unfinished()).length === 0);
+  await until(async () => (await store.deletions.unfinished(1)).length === 0);
   for (const deletion of [queued, running]) {
     expect(await now(store, deletion)).toMatchObject({ state: "succeeded", progress: 1, failure: "" });
   }
   expect(seen.length).toBeGreaterThanOrEqual(4);
   expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+});
+
+test("more of them than are looked up at a time are all carried out, in their order", async () => {
+  const store = await tempStore();
+  const deletions: Deletion[] = [];
+  for (let i = 0; i < 101; i++) deletions.push(await deletedDataset(store, 1));
+  const purged: number[] = [];
+  const recording: Store["deletions"] = {
+    ...store.deletions,
+    purgeDataset: (id, limit) => {
+      purged.push(id);
+      return store.deletions.purgeDataset(id, limit);
+    },
+  };
+  worker({ ...store, deletions: recording }).wake();
+  await until(async () => (await store.deletions.unfinished(1)).length === 0);
+  expect(purged).toEqual(deletions.map(({ deleted }) => Number(deleted)));
 });
 
 test("what fails five times is given up, visibly", async () => {
@@ -84,7 +101,7 @@ test("what fails five times is given up, visibly", async () => {
     },
   };
   worker({ ...store, deletions: failing }, 1).wake();
-  await until(async () => (await store.deletions.unfinished()).length === 0);
+  await until(async () => (await store.deletions.unfinished(1)).length === 0);
   expect(await now(store, deletion)).toMatchObject({ state: "failed", failure: "the disk is full" });
   expect(tries).toBe(5);
 });

@@ -267,7 +267,7 @@ test("a deleted dataset is unknown at once, and its rows go a part at a time", a
 
   expect(await store.deletions.get("alice", deletionId)).toEqual(reply.deletion);
   expect(await store.deletions.get("bob", deletionId)).toBeUndefined();
-  expect(await store.deletions.unfinished()).toEqual([reply.deletion]);
+  expect(await store.deletions.unfinished(10)).toEqual([reply.deletion]);
   expect(await store.deletions.countExamples(dataset.id)).toBe(5);
   const parts = [];
   for (let done = false; !done; parts.push(done)) done = await store.deletions.purgeDataset(dataset.id, 2);
@@ -275,7 +275,7 @@ test("a deleted dataset is unknown at once, and its rows go a part at a time", a
   expect(await store.deletions.countExamples(dataset.id)).toBe(0);
 
   await store.deletions.record(reply.deletion, { state: "succeeded", progress: 1, failure: "" });
-  expect(await store.deletions.unfinished()).toEqual([]);
+  expect(await store.deletions.unfinished(10)).toEqual([]);
   await store.deletions.record(reply.deletion, { state: "failed", progress: 0, failure: "too late" });
   expect(await store.deletions.get("alice", deletionId)).toMatchObject({ state: "succeeded", progress: 1 });
   const askedBefore = Number.parseInt(deletionId.replace("-", "").slice(0, 12), 16) * 1000;
