@@ -64,7 +64,7 @@ const CALLS: readonly (readonly [string, unknown])[] = [
   ["example.get", { principal: "alice", id: 1 }],
   ["import.unended", {}],
   ["deletion.get", { principal: "alice", id: "x" }],
-  ["deletion.unfinished", {}],
+  ["deletion.unfinished", { limit: 1 }],
   ["deletion.countExamples", { dataset_id: 1 }],
   ["deletion.purgeDataset", { dataset_id: 1, limit: 1 }],
   ["deletion.deleteEnded", { before: "x", limit: 1 }],
